@@ -30,6 +30,7 @@ from tests.bench import (
     pipeline,
     readmodel,
     registry,
+    scale,
     wide,
 )
 from tests.bench.circumstances import observed
@@ -37,7 +38,19 @@ from tests.bench.goals import goals
 from tests.bench.results import FILE, load, save
 from tests.bench.stage import Run, Stage, stage
 
-PARTS = ("dispatch", "fanout", "everyday", "wide", "pipeline", "registry", "growth", "curves", "keys", "readmodel")
+PARTS = (
+    "dispatch",
+    "fanout",
+    "everyday",
+    "wide",
+    "pipeline",
+    "registry",
+    "growth",
+    "curves",
+    "scale",
+    "keys",
+    "readmodel",
+)
 PICTURE = Path("docs/screens/performance.svg")
 console = Console()
 R = TypeVar("R")
@@ -111,6 +124,7 @@ _MEASURES: dict[str, Callable[[Stage, argparse.Namespace], Awaitable[Any]]] = {
     "registry": _measure_registry,
     "growth": lambda ready, options: growth.measure(ready, options.runs, options.sizes, _tell),
     "curves": lambda ready, options: curves.measure(ready, options.runs, _tell),
+    "scale": lambda ready, options: scale.measure(ready, options.runs, _tell),
     "keys": lambda ready, options: keys.measure(ready, options.keys),
     "readmodel": lambda ready, options: readmodel.measure(ready, options.attempts, _tell),
 }
@@ -269,6 +283,7 @@ _SHOWN: dict[str, Callable[[Table, Any], None]] = {
     "registry": _registry,
     "growth": growth.show,
     "curves": curves.show,
+    "scale": scale.show,
     "keys": _keys,
     "readmodel": _readmodel,
 }

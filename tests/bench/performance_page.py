@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.bench.circumstances import Circumstances
 from tests.bench.everyday import Everyday, Rate, Side
 from tests.bench.goals import Goal, goals
-from tests.bench.results import Results, each, spread
+from tests.bench.results import Results, each, ratios, spread
+from tests.bench.scale import RATE, Scale
 from tests.bench.subjects import Requests
 
 PAGE = Path("docs/performance.md")
@@ -24,6 +25,8 @@ def rendered(results: Results) -> str:
         parts += ["", "### Latency by rate", "", *_latency(results.everyday)]
         parts += ["", "### CPU for each event", "", *_cpu(results.everyday)]
         parts += ["", "### Requests to Kafka", "", *_requests(results.everyday)]
+    if results.scale is not None and results.scale.crowds:
+        parts += ["", "### More processes", "", *_scale(results.scale)]
     parts += ["", "### Machine and noise", "", *_circumstances(results.circumstances)]
     return "\n".join(parts)
 
@@ -132,6 +135,40 @@ def _cpu(report: Everyday) -> Iterator[str]:
     yield from _table(head, rows)
     yield ""
     yield "Milliseconds for each event over Kafka. Idle CPU is part of them, which is why they fall as the rate rises."
+
+
+def _scale(report: Scale) -> Iterator[str]:
+    """What more processes deliver, then what events under way notice when one joins or leaves."""
+    alone = report.crowds[0]
+    head = (
+        "processes each of fan-out and dispatch",
+        "deliveries/s",
+        "their CPU for a delivery, µs",
+        "beside one of each",
+        "broker, µs",
+    )
+    yield from _table(
+        head,
+        [
+            (
+                str(crowd.processes),
+                shown(crowd.per_second),
+                shown(crowd.cpu_us),
+                shown(ratios(crowd.cpu_us, alone.cpu_us), "×"),
+                shown(crowd.broker_us),
+            )
+            for crowd in report.crowds
+        ],
+    )
+    yield ""
+    head = (f"{RATE} events/s, two processes of each role", "p50, ms", "slowest, ms", "requests sent again")
+    yield from _table(
+        head,
+        [
+            (change.what, shown(change.p50_ms), shown(change.slowest_ms), " / ".join(map(str, change.repeated)))
+            for change in report.changes
+        ],
+    )
 
 
 def _requests(report: Everyday) -> Iterator[str]:

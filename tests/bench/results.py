@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tests.bench import curves, growth, pipeline, registry, wide
+from tests.bench import curves, growth, pipeline, registry, scale, wide
 from tests.bench.circumstances import Circumstances
 from tests.bench.everyday import Everyday
 from tests.bench.stage import Run
@@ -28,6 +28,7 @@ class Results(msgspec.Struct, kw_only=True):
     wide: wide.Wide | None = None
     growth: list[growth.Crowd] = []
     curves: curves.Curves | None = None
+    scale: scale.Scale | None = None
     #: by part
     circumstances: dict[str, Circumstances] = {}
 

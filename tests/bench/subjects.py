@@ -19,7 +19,8 @@ from tests.bench.stage import Child, Stage, Task, cpu_seconds
 from tests.e2e.harness import Service, service
 
 _SETTINGS = {"HOOKSTREAM_LOG_LEVEL": "error"} | UNLIMITED
-_OTHERS = ("sequencer", "registry", "replay", "api", "delay", "health")
+#: all roles that a delivery needs, but fan-out and dispatch
+OTHER_ROLES = ("sequencer", "registry", "replay", "api", "delay", "health")
 
 
 class Requests(msgspec.Struct, frozen=True):
@@ -129,7 +130,9 @@ async def separate(stage: Stage) -> AsyncIterator[Separate]:
     folder = Path(stage.folder())
     async with AsyncExitStack() as stack:
         prefix = f"b{os.urandom(4).hex()}."
-        api = await stack.enter_async_context(service(stage.bootstrap, prefix, folder / "others", _SETTINGS, _OTHERS))
+        api = await stack.enter_async_context(
+            service(stage.bootstrap, prefix, folder / "others", _SETTINGS, OTHER_ROLES)
+        )
         sides = []
         for role in ("fanout", "dispatch"):
             path = folder / f"{role}.json"

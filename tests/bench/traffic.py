@@ -66,6 +66,10 @@ class Traffic:
                 await asyncio.sleep(0.1)
         return [age / 1e6 for age in ages]
 
+    async def requests(self) -> int:
+        """How many requests the receiver has counted."""
+        return (await self._stage.tally()).requests
+
     async def burst(self, send: Send, events: int, *, tenant: str = "one", size: int = 800, matches: int = 1) -> float:
         """Deliveries per second, from the first request to the last; each event matches so many endpoints."""
         await at_once(send, await self._next_run(tenant, size), events, _IN_PROGRESS)

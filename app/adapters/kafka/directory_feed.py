@@ -47,6 +47,8 @@ class CompactedTopicReader:
         self._clock = SystemClock()
         #: every record appended before this time (monotonic) has been applied
         self._caught_up_at = 0.0
+        #: when the last query was sent
+        self._asked_at = 0.0
         self._query: asyncio.Task[int] | None = None
         self._next_query: asyncio.Task[int] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -81,13 +83,16 @@ class CompactedTopicReader:
     async def catch_up(self, since: float | None = None) -> None:
         """Return when every record appended before `since` (monotonic; None: before the call) has been applied.
 
-        One query is sent at a time; calls that arrive meanwhile share the next one.
+        One query is sent at a time. Calls with an earlier `since`, such as those for the batches of one poll, share its
+        answer; other calls that arrive meanwhile share the next one.
         """
         if since is not None and self._caught_up_at >= since:
             return
         asked = self._clock.monotonic()
-        if self._query is None or self._query.done():
-            self._query = asyncio.create_task(self._end(self._stable_end))
+        if self._query is not None and since is not None and self._asked_at >= since:
+            question, asked = self._query, self._asked_at
+        elif self._query is None or self._query.done():
+            self._query, self._asked_at = asyncio.create_task(self._end(self._stable_end)), asked
             question = self._query
         else:
             if self._next_query is None or self._next_query.done():
@@ -99,6 +104,7 @@ class CompactedTopicReader:
     async def _end_after(self, earlier: asyncio.Task[int]) -> int:
         await asyncio.wait([earlier])
         self._query, self._next_query = self._next_query, None
+        self._asked_at = self._clock.monotonic()
         return await self._end(self._stable_end)
 
     async def catch_up_after_reply(self) -> None:
