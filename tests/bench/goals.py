@@ -156,9 +156,15 @@ def _curves(seen: curves.Curves) -> Iterator[Goal]:
     yield Goal(what, 1.1, "×", _highest([point.ours_us for point in seen.matches]), "curves")
     what = "1,000,000 waiting retries: CPU of a delivery beside none"
     yield Goal(what, 1.1, "×", _highest([point.ours_us for point in seen.waiting]), "curves")
-    for what, ages in (("one endpoint", seen.flood.one_endpoint), ("one tenant", seen.flood.one_tenant)):
-        values = ratios(each(ages, lambda age: age.p99), each(seen.flood.alone, lambda age: age.p99))
-        yield Goal(f"{what} flooded with 100 times its events: p99 of the others", 1.2, "×", values, "curves")
+    for what, ages in (
+        ("one endpoint flooded with 100 times its events", seen.flood.one_endpoint),
+        ("one tenant flooding its ten endpoints with as much", seen.flood.one_tenant),
+    ):
+        p99 = each(ages, lambda age: age.p99)
+        alone = ratios(p99, each(seen.flood.alone, lambda age: age.p99))
+        yield Goal(f"{what}: p99 of the others beside no load", 1.2, "×", alone, "curves")
+        spread = ratios(p99, each(seen.flood.spread, lambda age: age.p99))
+        yield Goal(f"{what}: p99 of the others beside the same load, spread evenly", 1.2, "×", spread, "curves")
 
 
 def _highest(points: Sequence[Sequence[float]]) -> list[float]:

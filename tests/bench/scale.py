@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
+from tests.bench.curves import register
 from tests.bench.pipeline import UNLIMITED
 from tests.bench.stage import Stage, cpu_seconds
 from tests.bench.subjects import OTHER_ROLES
@@ -24,6 +25,8 @@ from tests.e2e.harness import Service, service
 
 #: of each of the two roles; the first is what the others are compared with
 PROCESSES = (1, 2, 4)
+#: with one endpoint each; the deliveries of an endpoint are in one partition
+_TENANTS = [f"t{number}" for number in range(48)]
 #: of each of the two roles, before one joins or leaves
 _BEFORE = 2
 _BURST = 12_000
@@ -105,7 +108,8 @@ async def _fleet(stage: Stage, processes: int) -> AsyncIterator[_Fleet]:
     others = Path(stage.folder())
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(service(stage.bootstrap, prefix, others, _SETTINGS, OTHER_ROLES))
-        await api.add(f"{stage.receiver}/one", tenant="one")
+        for tenant in _TENANTS:
+            await register(api, tenant, [f"{stage.receiver}/{tenant}"])
         fleet = _Fleet(stage, api)
         stack.push_async_callback(fleet.stop)
         for _ in range(processes):
@@ -131,9 +135,9 @@ async def measure(stage: Stage, runs: int, tell: Tell) -> Scale:
 async def _burst(stage: Stage, fleet: _Fleet, crowd: Crowd, tell: Tell) -> None:
     traffic = Traffic(stage)
     async with over_kafka(stage.bootstrap, fleet.prefix) as send:
-        await traffic.burst(send, _BURST // 4)
+        await traffic.burst(send, _BURST // 4, tenants=_TENANTS)
         before = fleet.cpu_s()
-        crowd.per_second.append(await traffic.burst(send, _BURST))
+        crowd.per_second.append(await traffic.burst(send, _BURST, tenants=_TENANTS))
         await asyncio.sleep(1.0)  # attempts are stored, offsets committed
         own, broker = (now - then for now, then in zip(fleet.cpu_s(), before, strict=True))
     crowd.cpu_us.append(own / _BURST * 1e6)
@@ -151,7 +155,7 @@ async def _changes(stage: Stage, fleet: _Fleet, scale: Scale, tell: Tell) -> Non
         ]
     traffic = Traffic(stage)
     async with over_kafka(stage.bootstrap, fleet.prefix) as send:
-        await traffic.burst(send, _BURST // 4)
+        await traffic.burst(send, _BURST // 4, tenants=_TENANTS)
         for what, change in steps:
             ages, repeated = await _while_changing(traffic, send, change)
             entry = next((each for each in scale.changes if each.what == what), None)
@@ -175,7 +179,7 @@ async def _while_changing(
             await change()
 
     changing = asyncio.create_task(later())
-    ages = await traffic.steady(send, RATE, _STEADY_S)
+    ages = await traffic.steady(send, RATE, _STEADY_S, tenants=_TENANTS)
     await changing
     await asyncio.sleep(_REPEATS_S)
     events = int(RATE * _STEADY_S)

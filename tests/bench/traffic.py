@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -49,10 +49,12 @@ class Traffic:
         self._stage = stage
         self._runs = 0
 
-    async def steady(self, send: Send, rate: float, seconds: float) -> list[float]:
+    async def steady(
+        self, send: Send, rate: float, seconds: float, *, tenants: Sequence[str] = ("one",)
+    ) -> list[float]:
         """The ages of events sent at a steady rate, in milliseconds, ascending."""
         count = max(1, int(rate * seconds))
-        await at_rate(send, await self._next_run(), count, rate)
+        await at_rate(send, await self._next_run(tenants), count, rate)
         return sorted(await self.ages(count))
 
     async def forget(self) -> None:
@@ -70,18 +72,23 @@ class Traffic:
         """How many requests the receiver has counted."""
         return (await self._stage.tally()).requests
 
-    async def burst(self, send: Send, events: int, *, tenant: str = "one", size: int = 800, matches: int = 1) -> float:
-        """Deliveries per second, from the first request to the last; each event matches so many endpoints."""
-        await at_once(send, await self._next_run(tenant, size), events, _IN_PROGRESS)
+    async def burst(
+        self, send: Send, events: int, *, tenants: Sequence[str] = ("one",), size: int = 800, matches: int = 1
+    ) -> float:
+        """Deliveries per second, from the first request to the last.
+
+        The tenants get the events in turns; each event matches so many endpoints.
+        """
+        await at_once(send, await self._next_run(tenants, size), events, _IN_PROGRESS)
         await self._received(events * matches)
         tally = await self._stage.tally()
         return tally.requests / ((tally.last_ns - tally.first_ns) / 1e9)
 
-    async def _next_run(self, tenant: str = "one", size: int = 800) -> Make:
+    async def _next_run(self, tenants: Sequence[str], size: int = 800) -> Make:
         self._runs += 1
         await self.forget()
         run = f"r{self._runs}"
-        return lambda number: event(tenant, number, run, size)
+        return lambda number: event(tenants[number % len(tenants)], number, run, size)
 
     async def _received(self, count: int) -> None:
         async with asyncio.timeout(_PATIENCE_S):
