@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.sizing import DISPATCH_US, FANOUT_US, MOST_IN_FLIGHT, PROJECTION_US, Load, Size, size
+from app.core.sizing import ALONE, DISPATCH_US, FANOUT_US, MOST_IN_FLIGHT, PROJECTION_US, Load, Size, size
 from app.core.topics.names import TopicName
 from app.runtime.roles import ROLES
 from app.runtime.topics import topics_of
@@ -30,6 +30,22 @@ def test_ten_thousand_deliveries_per_second() -> None:
     assert processes(needed)["dispatch"] == 3, "10,000 × 135 µs are 1.35 cores, half of each is free"
     assert processes(needed)["projection"] == 3 and processes(needed)["fanout"] == 2
     assert needed.partitions == 96
+
+
+def test_everyday_rates_cost_more_for_each_delivery_than_bulk() -> None:
+    def cores(per_second: float) -> dict[str, float]:
+        return {each.role: each.busy_cores for each in size(Load(events_per_second=per_second, retries=0)).workloads}
+
+    assert (cores(100)["fanout"], cores(100)["dispatch"]) == (0.2, 0.11), "each record arrives alone"
+    assert (cores(1_000)["fanout"], cores(1_000)["dispatch"]) == (1.0, 0.5), "two processes each, whose batches grow"
+    assert cores(10_000)["dispatch"] == 1.35 and cores(100_000)["fanout"] == 3.0
+
+
+def test_partitions_suffice_for_two_of_each_process() -> None:
+    needed = size(Load(events_per_second=100_000, retries=0))
+    assert processes(needed)["dispatch"] == 49 and needed.partitions == 192
+    assert size(Load(events_per_second=1_000, retries=0, answer_s=60)).partitions == 192
+    assert size(Load(events_per_second=1_000_000)).partitions == 1_536
 
 
 def test_slow_receivers_need_more_dispatch_processes() -> None:
@@ -71,6 +87,8 @@ def test_the_document_has_the_costs_of_the_model() -> None:
     rows = [
         line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| ") and "µs" in line
     ]
+    for role, (alone_ms, most) in ALONE.items():
+        assert f"| `{role}` | {alone_ms:g} ms | {most:g} cores |" in DOCUMENT.read_text(encoding="utf-8")
     for step, cost in (
         ("fan-out", FANOUT_US),
         ("dispatch", DISPATCH_US),
