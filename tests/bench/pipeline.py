@@ -193,7 +193,7 @@ async def measure(stage: Stage) -> Report:
     try:
         dead = f"http://127.0.0.1:{int(await hanging.line())}"
         async with (
-            service(stage.bootstrap, f"b{os.getpid()}.", Path(stage.folder()), settings, FRONT) as running,
+            service(stage.bootstrap, f"b{os.urandom(4).hex()}.", Path(stage.folder()), settings, FRONT) as running,
             beside(running, Path(stage.folder())) as sending,
             producing(stage.bootstrap) as producer,
         ):
