@@ -161,9 +161,9 @@ def _scale(report: Scale) -> Iterator[str]:
         ],
     )
     yield ""
-    head = (f"{RATE} events/s, two processes of each role", "p50, ms", "slowest, ms", "requests sent again")
+    columns = (f"{RATE} events/s, two processes of each role", "p50, ms", "slowest, ms", "requests sent again")
     yield from _table(
-        head,
+        columns,
         [
             (change.what, shown(change.p50_ms), shown(change.slowest_ms), " / ".join(map(str, change.repeated)))
             for change in report.changes

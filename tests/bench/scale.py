@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -149,9 +150,9 @@ async def _changes(stage: Stage, fleet: _Fleet, scale: Scale, tell: Tell) -> Non
     steps: list[tuple[str, Callable[[], Awaitable[None]] | None]] = [("nothing changes", None)]
     for role in ("dispatch", "fanout"):
         steps += [
-            (f"a third process of `{role}` starts", lambda role=role: fleet.join(role)),
-            (f"one of three processes of `{role}` stops", lambda role=role: fleet.leave(role)),
-            (f"one of two processes of `{role}` is killed", lambda role=role: fleet.die(role)),
+            (f"a third process of `{role}` starts", partial(fleet.join, role)),
+            (f"one of three processes of `{role}` stops", partial(fleet.leave, role)),
+            (f"one of two processes of `{role}` is killed", partial(fleet.die, role)),
         ]
     traffic = Traffic(stage)
     async with over_kafka(stage.bootstrap, fleet.prefix) as send:
