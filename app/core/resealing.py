@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.core.errors import ConfigError
-from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, S, SealedSecret, SigningKey
 
 
 class RingUse(NamedTuple):
@@ -34,16 +34,24 @@ def resealed_headers(endpoint: Endpoint, ring: RingUse) -> dict[str, SealedSecre
     }
 
 
+def resealed_keys(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[SigningKey, ...] | None:
+    """The endpoint's signing keys, all sealed with the first key; None if they are already. See `resealed`."""
+    return _resealed(endpoint.signing_keys, endpoint.secret_owner, ring, now_ms)
+
+
 def resealed(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[SealedSecret, ...] | None:
     """The endpoint's secrets, all sealed with the first key; None if they are already.
 
     A secret that has expired and that no key opens is dropped. Raises `ConfigError` when another one does not open.
     """
-    if all(sealed.key_id == ring.first for sealed in endpoint.secrets):
+    return _resealed(endpoint.secrets, endpoint.secret_owner, ring, now_ms)
+
+
+def _resealed(former: tuple[S, ...], owner: str, ring: RingUse, now_ms: int) -> tuple[S, ...] | None:
+    if all(sealed.key_id == ring.first for sealed in former):
         return None
-    owner = endpoint.secret_owner
     fresh = []
-    for sealed in endpoint.secrets:
+    for sealed in former:
         if sealed.key_id == ring.first:
             fresh.append(sealed)
             continue
@@ -54,5 +62,5 @@ def resealed(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[SealedSecr
                 continue
             raise
         again = ring.seal(plain, owner, sealed.created_at_ms)
-        fresh.append(msgspec.structs.replace(again, expires_at_ms=sealed.expires_at_ms))
+        fresh.append(msgspec.structs.replace(sealed, key_id=again.key_id, blob=again.blob))
     return tuple(fresh)

@@ -23,7 +23,7 @@ class SealedSamples:
     def note(self, endpoint: Endpoint) -> None:
         """Sample an endpoint's secrets, except those that expire: their key may have been removed."""
         owner = endpoint.secret_owner
-        for sealed in endpoint.secrets:
+        for sealed in (*endpoint.secrets, *endpoint.signing_keys):
             if sealed.expires_at_ms is None:
                 samples = self._by_key.setdefault(sealed.key_id, {})
                 samples.pop(owner, None)
@@ -52,14 +52,14 @@ class SealedSamples:
 
 
 def newest_secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str], str]) -> str | None:
-    """Why an endpoint's newest secret cannot be opened; None if it can, or there is none."""
-    if not endpoint.secrets:
-        return None
-    newest = max(endpoint.secrets, key=lambda each: each.created_at_ms)
-    try:
-        open_secret(newest, endpoint.secret_owner)
-    except ConfigError as error:
-        return (
-            f"secret: {error}: it was sealed with another key ring (HOOKSTREAM_SECRET_KEYS) than that of the registry"
-        )
+    """Why an endpoint's newest secret or signing key cannot be opened; None if they can, or there are none."""
+    for sealed in filter(None, (endpoint.secrets, endpoint.signing_keys)):
+        newest = max(sealed, key=lambda each: each.created_at_ms)
+        try:
+            open_secret(newest, endpoint.secret_owner)
+        except ConfigError as error:
+            return (
+                f"secret: {error}: it was sealed with another key ring (HOOKSTREAM_SECRET_KEYS) than that of the "
+                "registry"
+            )
     return None

@@ -49,5 +49,5 @@ class SharedValues:
                 force_setattr(endpoint, name, _EMPTY)
         if endpoint.updated_at_ms == endpoint.created_at_ms:
             force_setattr(endpoint, "updated_at_ms", endpoint.created_at_ms)
-        for secret in endpoint.secrets:
+        for secret in (*endpoint.secrets, *endpoint.signing_keys):
             force_setattr(secret, "key_id", self.of(secret.key_id))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from app.core.model.endpoint import SealedSecret
+from app.core.model.endpoint import SealedSecret, SigningKey
+from app.profiles.contract import SignMessage
 
 
 class KeyRing(Protocol):
@@ -16,6 +17,17 @@ class KeyRing(Protocol):
 
     def open(self, sealed: SealedSecret, owner: str) -> str:
         """The secret in plain text. Raises `ConfigError` when no key of the ring decrypts it."""
+        ...
+
+    def seal_key(self, private: str | None, owner: str, now_ms: int) -> SigningKey:
+        """Encrypt a private Ed25519 key (`whsk_…`), or a new one, for its owner.
+
+        Raises `ConfigError`, which does not quote the key, if it is none.
+        """
+        ...
+
+    def signer(self, sealed: SealedSecret, owner: str) -> SignMessage:
+        """What signs with a sealed private key; raises `ConfigError` as `open` does, and if it is no private key."""
         ...
 
 

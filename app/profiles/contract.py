@@ -9,6 +9,8 @@ import msgspec
 from app.profiles.policy import DisableRule
 
 HeaderPairs = tuple[tuple[str, str], ...]
+#: signs a message with an Ed25519 key: 64 bytes
+SignMessage = Callable[[bytes], bytes]
 
 
 class EventView(msgspec.Struct, frozen=True):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 import msgspec
 
-from app.core.errors import Unrepresentable
+from app.core.errors import Defect, Unrepresentable
 from app.core.model.delivery import Delivery
-from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, SealedSecret, SigningKey, in_use
 from app.core.model.http_exchange import HttpRequest
 from app.core.model.sensitive_headers import opened
 from app.core.records.raw_event import data_of
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard
-from app.profiles.contract import EventView, Profile
+from app.profiles.contract import EventView, HeaderPairs, Profile, SignMessage
 from app.profiles.policy import RetryPolicy
+from app.profiles.signatures import Ed25519Signatures, ListedSignatures
 
 USER_AGENT = "Hookstream/0.1 (+https://github.com/hookstream/hookstream)"
 _REMEMBERED = 10_000
@@ -33,10 +34,10 @@ class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
     #: the object that the values were derived from; a removed and recreated endpoint may have the same version
     source: Endpoint
     profile: Profile
-    #: whose signature headers are sent: the endpoint's profile's, or another one's
-    signer: Profile
+    #: the signature headers: those of the endpoint's profile or another one, or with v1a; see `Profile.headers`
+    signature: Callable[[bytes, Sequence[bytes], str, int], HeaderPairs]
     keys: tuple[bytes, ...]
-    #: the keys change at that time (a secret's overlap ends)
+    #: the keys change at that time (the overlap of a secret or signing key ends)
     valid_until_ms: int
     headers: tuple[tuple[str, str], ...]
     policy: RetryPolicy
@@ -46,9 +47,15 @@ class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
 class RequestBuilder:
     """Builds requests, with a cache of the derived values of each endpoint version."""
 
-    def __init__(self, open_secret: Callable[[SealedSecret, str], str], time_scale: float) -> None:
-        """`open_secret` is `app.ports.secrets.KeyRing.open`."""
+    def __init__(
+        self,
+        open_secret: Callable[[SealedSecret, str], str],
+        time_scale: float,
+        signer: Callable[[SealedSecret, str], SignMessage],
+    ) -> None:
+        """`open_secret` and `signer` are those of `app.ports.secrets.KeyRing`."""
         self._open_secret = open_secret
+        self._signer = signer
         self._time_scale = time_scale
         self._parts: dict[str, EndpointRequestParts] = {}
 
@@ -90,7 +97,7 @@ class RequestBuilder:
             headers.append(("webhook-replay", delivery.replay_id))
         if delivery.traceparent:
             headers.append(("traceparent", delivery.traceparent))
-        for pair in prepared.signer.headers(body, prepared.keys, delivery.event_id, now_ms // 1000):
+        for pair in prepared.signature(body, prepared.keys, delivery.event_id, now_ms // 1000):
             if pair[0].lower() != "webhook-id":
                 headers.append(pair)
         headers.extend(prepared.headers)
@@ -111,17 +118,25 @@ class RequestBuilder:
     def _work_out(self, endpoint: Endpoint, now_ms: int) -> EndpointRequestParts:
         profile = profile_of(endpoint.profile)
         signer = profile_of(endpoint.signer)
-        valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
+        scheme, owner = endpoint.signature_scheme, endpoint.secret_owner
+        secrets = endpoint.secrets if scheme != "v1a" else ()
+        signing_keys = endpoint.signing_keys if scheme != "v1" else ()
+        secrets, signing_keys = in_use(secrets, now_ms), in_use(signing_keys, now_ms)
         return EndpointRequestParts(
             source=endpoint,
             profile=profile,
-            signer=signer,
-            keys=tuple(signer.key(self._open_secret(secret, endpoint.secret_owner)) for secret in valid),
-            valid_until_ms=min((each.expires_at_ms or _FOREVER for each in valid), default=_FOREVER),
+            signature=signer.headers if scheme == "v1" else self._with_v1a(signer, signing_keys, owner),
+            keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in secrets),
+            valid_until_ms=min((each.expires_at_ms or _FOREVER for each in (*secrets, *signing_keys)), default=_FOREVER),
             headers=opened(endpoint, self._open_secret),
             policy=self.policy(endpoint),
             timeout_s=endpoint.timeout or profile.timeout_s,
         )
+
+    def _with_v1a(self, signer: Profile, signing_keys: Sequence[SigningKey], owner: str) -> Ed25519Signatures:
+        if not isinstance(signer.headers, ListedSignatures):
+            raise Defect(f"the signature of the profile {signer.name} has no v1a")
+        return Ed25519Signatures(signer.headers, tuple(self._signer(each, owner) for each in signing_keys))
 
 
 #: what an ordering key may show as it is in a header; the rest is percent-encoded

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.core.errors import ConfigError
-from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, SealedSecret, in_use
 from app.profiles.catalog import PROFILES
+from app.profiles.contract import Profile
+from app.profiles.signatures import ListedSignatures
+
+
+def can_sign_v1a(signer: Profile) -> bool:
+    """Whether the profile's signature header has room for several schemes."""
+    return isinstance(signer.headers, ListedSignatures)
+
+
+def v1a_problem(signer: Profile) -> str | None:
+    """Why v1a cannot be sent with the profile's signature, in one sentence; None: it can."""
+    if can_sign_v1a(signer):
+        return None
+    able = " and ".join(name for name, profile in PROFILES.items() if can_sign_v1a(profile))
+    return f"v1a needs a signature in the style of Standard Webhooks ({able}); that of {signer.name} is HMAC alone"
 
 
 def secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str], str], now_ms: int) -> str | None:
@@ -17,7 +32,13 @@ def secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str]
     signer = PROFILES.get(endpoint.signer)
     if signer is None:
         return None  # an unknown name is refused on its own account
-    valid = [each for each in endpoint.secrets if each.expires_at_ms is None or each.expires_at_ms > now_ms]
+    if endpoint.signature_scheme != "v1":
+        problem = v1a_problem(signer)
+        if problem is None and not in_use(endpoint.signing_keys, now_ms):
+            problem = "v1a needs a signing key, and the endpoint has none: rotate its signing key first"
+        if problem is not None:
+            return f"signature_scheme: {problem}"
+    valid = in_use(endpoint.secrets, now_ms)
     if not valid and signer.secret_required:
         return f"signature: {signer.name} always signs, and the endpoint has no secret: rotate its secret first"
     for sealed in valid:

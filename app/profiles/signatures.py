@@ -10,7 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from app.core.errors import ConfigError, Defect
-from app.profiles.contract import HeaderPairs
+from app.profiles.contract import HeaderPairs, SignMessage
 
 _SHOWN_PREFIX = "whsec_"
 #: keys whose HMAC is kept ready to be copied; setting one up costs as much as signing a kilobyte
@@ -104,6 +104,30 @@ class ListedSignatures(msgspec.Struct, frozen=True):
             (f"{family}-id", event_id),
             (f"{family}-timestamp", str(at_s)),
             (f"{family}-signature", " ".join(signatures)),
+        )
+
+
+class Ed25519Signatures(msgspec.Struct, frozen=True):
+    """`Profile.headers` of Standard Webhooks v1a, alone or after v1, for the keys of one endpoint.
+
+    Signed is the same as with v1; a receiver takes the signature whose scheme and key it knows.
+    """
+
+    listed: ListedSignatures
+    #: newest key first
+    signers: tuple[SignMessage, ...]
+
+    def __call__(self, body: bytes, keys: Sequence[bytes], event_id: str, at_s: int) -> HeaderPairs:
+        """See `Profile.headers`; without `keys` there is v1a alone."""
+        if not self.signers:
+            return _unsigned(self.listed.signature_header)
+        signed = b"%b.%d.%b" % (event_id.encode(), at_s, body)
+        signatures = ["v1," + b64encode(_signed(key, signed).digest()).decode() for key in keys]
+        signatures += ["v1a," + b64encode(sign(signed)).decode() for sign in self.signers]
+        return (
+            (self.listed.id_header, event_id),
+            (self.listed.timestamp_header, str(at_s)),
+            (self.listed.signature_header, " ".join(signatures)),
         )
 
 

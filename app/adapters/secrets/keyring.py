@@ -17,8 +17,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.adapters.secret_file import read_or_create
+from app.adapters.secrets import ed25519
 from app.core.errors import ConfigError, Unavailable
-from app.core.model.endpoint import SealedSecret
+from app.core.model.endpoint import SealedSecret, SigningKey
+from app.profiles.contract import SignMessage
 
 _NONCE = 12
 
@@ -75,6 +77,17 @@ class AesKeyRing:
             return key.decrypt(data[:_NONCE], data[_NONCE:], owner.encode()).decode()
         except (InvalidTag, ValueError) as error:
             raise ConfigError([f"a secret of {owner} does not open with key {sealed.key_id}"]) from error
+
+    def seal_key(self, private: str | None, owner: str, now_ms: int) -> SigningKey:
+        """Encrypt a private Ed25519 key for its owner, or a new one. Raises `ConfigError` if it is none."""
+        plain = private or ed25519.new_private_key()
+        public = ed25519.public_of(plain)
+        sealed = self.seal(plain, owner, now_ms)
+        return SigningKey(key_id=sealed.key_id, blob=sealed.blob, created_at_ms=now_ms, public=public)
+
+    def signer(self, sealed: SealedSecret, owner: str) -> SignMessage:
+        """What signs with a sealed private key. Raises `ConfigError` as `open` does, and if it is no private key."""
+        return ed25519.signer_of(self.open(sealed, owner))
 
 
 class AesSealer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import typer
@@ -13,7 +13,7 @@ from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show_one
 from app.core.errors import CommandRefused, ConfigError
 from app.core.records.command import UpdateEndpoint
-from app.core.resealing import RingUse, resealed, resealed_headers
+from app.core.resealing import RingUse, resealed, resealed_headers, resealed_keys
 
 if TYPE_CHECKING:
     from app.cli.connect.registry_session import RegistrySession
@@ -33,7 +33,7 @@ _SHOWN = 5
 
 @app.command("rotate")
 def rotate(output: OutputOption = OutputFormat.table) -> None:
-    """Seal every signing secret and sealed header with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
+    """Seal every signing secret, signing key and sealed header with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
 
     First put the new key in front of the ring of every process, and restart them. Afterwards the former keys can be
     removed. It can be interrupted and repeated: secrets that the first key has sealed are left alone. Receivers notice
@@ -96,12 +96,11 @@ class _Rotation:
         for attempt in range(1, _TRIES + 1):
             endpoint = self._registry.directory.endpoint(endpoint_id)
             try:
-                secrets = resealed(endpoint, self._ring, self._now_ms) if endpoint is not None else None
-                headers = resealed_headers(endpoint, self._ring) if endpoint is not None else None
-                if endpoint is None or (secrets is None and headers is None):
+                changes = _changes(endpoint, self._ring, self._now_ms) if endpoint is not None else {}
+                if endpoint is None or not changes:
                     self.unchanged += 1
                     return
-                await self._registry.call(_update(endpoint, secrets, headers), endpoint_id)
+                await self._registry.call(UpdateEndpoint(endpoint_id, changes, endpoint.version), endpoint_id)
                 self.sealed += 1
                 return
             except CommandRefused as error:
@@ -114,7 +113,10 @@ class _Rotation:
                 return
 
 
-def _update(endpoint: Endpoint, secrets: object, headers: object) -> UpdateEndpoint:
-    fresh = {"secrets": secrets, "sealed_headers": headers}
-    changes = {name: msgspec.to_builtins(value) for name, value in fresh.items() if value is not None}
-    return UpdateEndpoint(endpoint.id, changes, expected_version=endpoint.version)
+def _changes(endpoint: Endpoint, ring: RingUse, now_ms: int) -> dict[str, Any]:
+    fresh = {
+        "secrets": resealed(endpoint, ring, now_ms),
+        "signing_keys": resealed_keys(endpoint, ring, now_ms),
+        "sealed_headers": resealed_headers(endpoint, ring),
+    }
+    return {name: msgspec.to_builtins(value) for name, value in fresh.items() if value is not None}

@@ -114,10 +114,10 @@ def judge_schema(there: str | None, wanted: str, usable: bool) -> list[DoctorFin
 def judge_secrets(
     endpoints: Iterable[Endpoint], open_secret: Callable[[SealedSecret, str], str], now_ms: int
 ) -> list[DoctorFinding]:
-    """Signing secrets and header values that no key of the ring opens; secrets that have expired are ignored."""
+    """Signing secrets, signing keys and header values that no key of the ring opens; secrets that have expired are ignored."""
     unopened: dict[str, str] = {}
     for endpoint in endpoints:
-        for sealed in (*endpoint.secrets, *endpoint.sealed_headers.values()):
+        for sealed in (*endpoint.secrets, *endpoint.signing_keys, *endpoint.sealed_headers.values()):
             if sealed.expires_at_ms is not None and sealed.expires_at_ms <= now_ms:
                 continue
             try:

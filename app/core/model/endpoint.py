@@ -5,7 +5,7 @@ A process may hold a million. They hold no cycles, so the collector does not loo
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -25,6 +25,16 @@ class SealedSecret(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     created_at_ms: int
     #: when it stops being used for signing; null: never
     expires_at_ms: int | None = None
+
+
+S = TypeVar("S", bound=SealedSecret)
+
+
+class SigningKey(SealedSecret, frozen=True, kw_only=True, gc=False):
+    """An Ed25519 key of Standard Webhooks v1a: the private half is sealed as a signing secret is."""
+
+    #: the public half: `whpk_` and the base64 of 32 bytes
+    public: str
 
 
 class Suspension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -61,6 +71,8 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     status_reason: str | None = None
     #: newest first; empty where the profile allows unsigned requests
     secrets: tuple[SealedSecret, ...] = ()
+    #: newest first; empty: none was needed yet
+    signing_keys: tuple[SigningKey, ...] = ()
     #: the values of sensitive custom headers, by name; `headers` has a mask in their place
     sealed_headers: dict[str, SealedSecret] = {}
     #: since when it fails; set once that has lasted, or a warning was sent
@@ -77,6 +89,8 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     created_by: tuple[str, str] | None = None
     #: the request that set its newest secret: create or rotate, the caller's key and its Idempotency-Key
     rotated_by: str | None = None
+    #: the request that set its newest signing key, in the same form
+    key_rotated_by: str | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
     #: counts the changes, from 1
@@ -91,6 +105,11 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     def secret_owner(self) -> str:
         """The owner to which its sealed secrets are bound."""
         return f"{self.tenant}/{self.id}"
+
+
+def in_use(sealed: tuple[S, ...], now_ms: int) -> tuple[S, ...]:
+    """Those that still sign."""
+    return tuple(each for each in sealed if each.expires_at_ms is None or each.expires_at_ms > now_ms)
 
 
 def last_disablement(endpoint: Endpoint) -> Suspension | None:

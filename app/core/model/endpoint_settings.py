@@ -174,6 +174,19 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             Surface(option="--signature", label="Sign like the profile", widget="profile", example="its own"),
         ),
     ] = None
+    signature_scheme: Annotated[
+        Literal["v1", "v1a", "both"],
+        _shown(
+            "Schemes of a Standard Webhooks signature. `v1`: HMAC with the secret. `v1a`: Ed25519, which receivers "
+            "verify with a public key. `both`: the header has both.",
+            Surface(
+                option="--signature-scheme",
+                label="Signature scheme",
+                widget="choice",
+                choices=(("v1", "v1: HMAC"), ("v1a", "v1a: Ed25519"), ("both", "both")),
+            ),
+        ),
+    ] = "v1"
     disable_after_failures: Annotated[
         Annotated[int, Meta(ge=0, le=limits.FAILURES)] | None,
         _shown(

@@ -88,11 +88,13 @@ def _bounded(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _redacted(name: str, value: Any) -> Any:
-    """A field without secrets: signing secrets become their times, header values are hidden."""
+    """A field without secrets: signing secrets become their times (of signing keys the public half stays), header
+    values are hidden.
+    """
     match name, value:
-        case "secrets", list() | tuple():
-            times = ("created_at_ms", "expires_at_ms")
-            return [{each: secret[each] for each in times if secret.get(each) is not None} for secret in value]
+        case "secrets" | "signing_keys", list() | tuple():
+            shown = ("public", "created_at_ms", "expires_at_ms")
+            return [{each: secret[each] for each in shown if secret.get(each) is not None} for secret in value]
         case "sealed_headers", dict():
             return {each: {"created_at_ms": sealed["created_at_ms"]} for each, sealed in value.items()}
         case "headers", dict():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.core.model.delivery import DeliveryRevision
-from app.core.model.endpoint import Endpoint, OpenCircuit, SealedSecret
+from app.core.model.endpoint import Endpoint, OpenCircuit, SealedSecret, SigningKey
 from app.core.model.event import Mode
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
@@ -135,6 +135,17 @@ class RotateSecret(msgspec.Struct, frozen=True, tag="endpoint.rotate"):
     expected_version: int | None = None
 
 
+class RotateSigningKey(msgspec.Struct, frozen=True, tag="endpoint.rotate-key"):
+    """Sign v1a with a new key, and until `overlap_until_ms` with the earlier ones, too."""
+
+    id: str
+    signing_key: SigningKey
+    overlap_until_ms: int
+    #: the API key and Idempotency-Key of the request; a repetition of the last rotation makes no change
+    key: str | None = None
+    expected_version: int | None = None
+
+
 class CreateKey(msgspec.Struct, frozen=True, tag="key.create"):
     """Create a key of the management API."""
 
@@ -217,6 +228,7 @@ CommandAction = (
     | CloseSuspension
     | RecoverEndpoint
     | RotateSecret
+    | RotateSigningKey
     | PutTenant
     | UnsubscribeAddress
     | CreateKey

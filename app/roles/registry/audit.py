@@ -38,6 +38,7 @@ _LEFT_OUT = frozenset(
         "suspensions",
         "created_by",
         "rotated_by",
+        "key_rotated_by",
     }
 )
 

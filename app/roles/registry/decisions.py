@@ -17,9 +17,9 @@ import msgspec
 from app.core import supersession
 from app.core.directory import Directory
 from app.core.errors import CommandRefused
-from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, TenantLimits, check_room
+from app.core.limits import DEFAULT_LIMITS, DESCRIPTION, SECRETS, TenantLimits, check_room
 from app.core.model.clipping import clip
-from app.core.model.endpoint import Endpoint, Suspension, last_disablement
+from app.core.model.endpoint import Endpoint, S, Suspension, last_disablement
 from app.core.model.endpoint_settings import NAMES
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
@@ -43,6 +43,7 @@ from app.core.records.command import (
     ResumeReplay,
     RevokeKey,
     RotateSecret,
+    RotateSigningKey,
     SupersedeDeliveries,
     SuspendEndpoint,
     UnsubscribeAddress,
@@ -72,7 +73,7 @@ class RegistryChange(msgspec.Struct, frozen=True):
 
 #: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none. The profile
 #: is not among them, because the secret belongs to it: create another endpoint instead.
-CHANGEABLE = frozenset(NAMES) | {"status", "status_reason", "secrets", "sealed_headers"}
+CHANGEABLE = frozenset(NAMES) | {"status", "status_reason", "secrets", "signing_keys", "sealed_headers"}
 
 
 def decide(
@@ -116,6 +117,8 @@ def decide(
             return _recover(action, directory, now_ms)
         case RotateSecret():
             return _rotate(action, directory, now_ms)
+        case RotateSigningKey():
+            return _rotate_key(action, directory, now_ms)
         case _:
             return _decide_others(action, directory, now_ms, most)
 
@@ -276,14 +279,28 @@ def _rotate(action: RotateSecret, directory: Directory, now_ms: int) -> list[Reg
     if action.key is not None and action.key == old.rotated_by:
         return []
     _current(directory, action.id, action.expected_version)
-    until = action.overlap_until_ms
-    earlier = [
-        msgspec.structs.replace(each, expires_at_ms=min(each.expires_at_ms or until, until))
-        for each in old.secrets
-        if (each.expires_at_ms or until) > now_ms and until > now_ms
-    ]
-    secrets = () if action.secret is None else (action.secret, *earlier)[:10]
+    earlier = _overlapping(old.secrets, action.overlap_until_ms, now_ms)
+    secrets = () if action.secret is None else (action.secret, *earlier)[:SECRETS]
     return [_changed(old, now_ms, secrets=secrets, rotated_by=action.key)]
+
+
+def _rotate_key(action: RotateSigningKey, directory: Directory, now_ms: int) -> list[RegistryChange]:
+    old = _current(directory, action.id, None)
+    if action.key is not None and action.key == old.key_rotated_by:
+        return []
+    _current(directory, action.id, action.expected_version)
+    earlier = _overlapping(old.signing_keys, action.overlap_until_ms, now_ms)
+    signing_keys = (action.signing_key, *earlier)[:SECRETS]
+    return [_changed(old, now_ms, signing_keys=signing_keys, key_rotated_by=action.key)]
+
+
+def _overlapping(former: tuple[S, ...], until_ms: int, now_ms: int) -> list[S]:
+    """The former secrets that sign along with a new one, each until `until_ms` at the latest."""
+    return [
+        msgspec.structs.replace(each, expires_at_ms=min(each.expires_at_ms or until_ms, until_ms))
+        for each in former
+        if (each.expires_at_ms or until_ms) > now_ms and until_ms > now_ms
+    ]
 
 
 def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: Collection[str]) -> RegistryChange:

@@ -235,4 +235,4 @@ class RegistryRole:
 
 
 def _signing(endpoint: Endpoint) -> tuple[object, ...]:
-    return endpoint.profile, endpoint.signature, endpoint.secrets
+    return endpoint.profile, endpoint.signature, endpoint.secrets, endpoint.signature_scheme, endpoint.signing_keys

@@ -23,6 +23,7 @@ from app.core.model.tenant import ApiKey, Brand, Tenant
 #: not `.` or `..`, which clients remove from paths
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_PUBLIC_KEY = re.compile(r"whpk_[A-Za-z0-9+/]{43}=")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 #: characters of a sealed secret at most: base64 of its UTF-8 with nonce and tag
 _SEALED = 2048
@@ -117,8 +118,17 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
         len(each.blob) > _SEALED or len(each.key_id) > limits.ID for each in endpoint.secrets
     ):
         yield f"secrets: at most {limits.SECRETS}, each of at most {limits.SECRET} characters before it is sealed"
-
+    yield from _signing_keys(endpoint)
     yield from _sealed_headers(endpoint)
+
+
+def _signing_keys(endpoint: Endpoint) -> Iterator[str]:
+    if len(endpoint.signing_keys) > limits.SECRETS:
+        yield f"signing_keys: at most {limits.SECRETS}"
+    for each in endpoint.signing_keys:
+        if len(each.blob) > _SEALED or len(each.key_id) > limits.ID or not _PUBLIC_KEY.fullmatch(each.public):
+            yield "signing_keys: each has a sealed private key, and whpk_ and the base64 of 32 bytes as public key"
+            break
 
 
 def _sealed_headers(endpoint: Endpoint) -> Iterator[str]:
