@@ -13,6 +13,7 @@ DONE = {
     "deleted": "Deleted. Deliveries under way are cancelled.",
     "saved": "Saved.",
     "type_deleted": "Deleted. Events of the type are still accepted and delivered.",
+    "key-rotated": "The signing key is replaced: give receivers the new public key before the earlier one ends.",
     "recovering": "Recovery has started: the missed events are being delivered.",
     "replaying": "The replay has started.",
     "sent": "The event was appended. It is delivered to every endpoint that subscribes to its type.",

@@ -38,6 +38,17 @@ class CandidateSecret(NamedTuple):
     is_in_use: bool = True
 
 
+class CandidateKey(NamedTuple):
+    """An Ed25519 key that may have signed the request."""
+
+    #: (message, signatures) → whether one of them was made with the key
+    fits: Callable[[bytes, Sequence[bytes]], bool]
+    #: in a sentence: "the current signing key"
+    name: str
+    #: False: its overlap has ended
+    is_in_use: bool = True
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One thing that was checked."""
 
@@ -53,8 +64,12 @@ class Verification(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
+#: a candidate, its key, and how the candidate was used if not as the profile says
+_Key = tuple[CandidateSecret | CandidateKey, Any, str]
+
+
 class _Match(NamedTuple):
-    secret: CandidateSecret
+    candidate: CandidateSecret | CandidateKey
     #: how the body has to be changed so that the signature fits; empty: not at all
     change: str
     #: how the secret was used, if not as the profile says
@@ -76,13 +91,21 @@ def read_headers(text: str) -> list[tuple[str, str]]:
 
 
 def verify(
-    profile: Profile, secrets: Sequence[CandidateSecret], headers: Sequence[tuple[str, str]], body: bytes, now_s: float
+    profile: Profile,
+    secrets: Sequence[CandidateSecret],
+    headers: Sequence[tuple[str, str]],
+    body: bytes,
+    now_s: float,
+    signing_keys: Sequence[CandidateKey] = (),
 ) -> Verification:
-    """Check a request of `profile`; `secrets`: those that sign now first, then earlier ones; `body`: as received."""
+    """Check a request of `profile`; `secrets`: those that sign now first, then earlier ones; `body`: as received.
+
+    With `signing_keys` its v1a signatures are checked, too, and without secrets they alone.
+    """
     received = {name.lower(): value.encode(errors="replace").decode() for name, value in headers[:_MOST_HEADERS]}
     match profile.headers:
         case ListedSignatures() as scheme:
-            findings = list(_listed(scheme, profile, secrets, received, body, now_s))
+            findings = list(_listed(scheme, profile, secrets, signing_keys, received, body, now_s))
         case HexSignature() as scheme:
             findings = list(_hex(scheme, profile, secrets, received, body))
         case _:
@@ -94,6 +117,7 @@ def _listed(
     scheme: ListedSignatures,
     profile: Profile,
     secrets: Sequence[CandidateSecret],
+    signing_keys: Sequence[CandidateKey],
     received: Mapping[str, str],
     body: bytes,
     now_s: float,
@@ -109,16 +133,42 @@ def _listed(
         return
     yield _age(now_s - int(timestamp))
     entries = signature.split()[:_MOST_SIGNATURES]
-    plausible = [each for each in entries if each.startswith("v1,")]
-    if not plausible:
-        yield Finding("bad", f'No entry of {scheme.signature_header} begins with "v1,". Copy the whole header.')
-        return
+    hmacs, ed25519s = ([each for each in entries if each.startswith(mark)] for mark in ("v1,", "v1a,"))
 
-    def signatures(key: bytes, candidate: bytes) -> bool:
+    def signed(key: bytes, candidate: bytes) -> bool:
         made = dict(scheme(candidate, [key], event_id, int(timestamp)))[scheme.signature_header]
-        return any(hmac.compare_digest(each.encode(), made.encode()) for each in plausible)
+        return any(hmac.compare_digest(each.encode(), made.encode()) for each in hmacs)
 
-    yield from _matching(profile, secrets, body, signatures, scheme.signature_header)
+    def signed_v1a(key: CandidateKey, candidate: bytes) -> bool:
+        return key.fits(f"{event_id}.{timestamp}.".encode() + candidate, list(_decoded(ed25519s)))
+
+    if secrets or not signing_keys:
+        if hmacs:
+            yield from _matching(_derived(profile, secrets), body, signed, scheme.signature_header)
+        else:
+            yield _no_entry(scheme, "v1", is_other=bool(signing_keys and ed25519s))
+    if signing_keys:
+        if ed25519s:
+            keys: list[_Key] = [(each, each, "") for each in signing_keys]
+            yield from _matching(keys, body, signed_v1a, scheme.signature_header)
+        else:
+            yield _no_entry(scheme, "v1a", is_other=bool(secrets and hmacs))
+
+
+def _no_entry(scheme: ListedSignatures, mark: str, *, is_other: bool) -> Finding:
+    """`is_other`: there are entries of the other scheme that the endpoint's requests have."""
+    sentence = f'No entry of {scheme.signature_header} begins with "{mark},".'
+    if is_other:
+        return Finding("warning", f"{sentence} It may have been sent before the endpoint's scheme was changed.")
+    return Finding("bad", f"{sentence} Copy the whole header.")
+
+
+def _decoded(entries: Sequence[str]) -> Iterator[bytes]:
+    for each in entries:
+        try:
+            yield b64decode(each.partition(",")[2], validate=True)
+        except ValueError:
+            continue
 
 
 def _hex(
@@ -145,29 +195,25 @@ def _hex(
         made = scheme(candidate, [key], "", 0)[0][1]
         return hmac.compare_digest(made.encode(), (scheme.prefix + digits.lower()).encode())
 
-    yield from _matching(profile, secrets, body, fits, scheme.header)
+    yield from _matching(_derived(profile, secrets), body, fits, scheme.header)
 
 
 def _matching(
-    profile: Profile,
-    secrets: Sequence[CandidateSecret],
-    body: bytes,
-    fits: Callable[[bytes, bytes], bool],
-    header: str,
+    keys: Sequence[_Key], body: bytes, fits: Callable[[Any, bytes], bool], header: str
 ) -> Iterator[Finding]:
-    match = _search(profile, secrets, body, fits)
+    match = _search(keys, body, fits)
     if match is None:
         yield Finding(
             "bad",
-            f"No signature in {header} fits the body with {_any_of(secrets)}. Either the body is not the one that was "
-            "sent, byte for byte, or it was signed with the secret of another endpoint.",
+            f"No signature in {header} fits the body with {_any_of(keys)}. Either the body is not the one that was "
+            "sent, byte for byte, or it was signed for another endpoint.",
         )
         return
     if match.misuse:
-        yield Finding("bad", f"The signature was made with {match.secret.name}, but {match.misuse}.")
+        yield Finding("bad", f"The signature was made with {match.candidate.name}, but {match.misuse}.")
     else:
-        level: Level = "good" if match.secret.is_in_use else "bad"
-        yield Finding(level, f"The signature was made with {match.secret.name}.")
+        level: Level = "good" if match.candidate.is_in_use else "bad"
+        yield Finding(level, f"The signature was made with {match.candidate.name}.")
     if match.change:
         yield Finding(
             "bad",
@@ -178,15 +224,16 @@ def _matching(
         yield Finding("good", "It fits the body, byte for byte.")
 
 
-def _search(
-    profile: Profile, secrets: Sequence[CandidateSecret], body: bytes, fits: Callable[[bytes, bytes], bool]
-) -> _Match | None:
-    keys = [(secret, key, misuse) for secret in secrets for key, misuse in _keys(profile, secret.text)]
-    for change, candidate in _candidates(body):
-        for secret, key, misuse in keys:
-            if fits(key, candidate):
-                return _Match(secret, change, misuse)
+def _search(keys: Sequence[_Key], body: bytes, fits: Callable[[Any, bytes], bool]) -> _Match | None:
+    for change, form in _candidates(body):
+        for candidate, key, misuse in keys:
+            if fits(key, form):
+                return _Match(candidate, change, misuse)
     return None
+
+
+def _derived(profile: Profile, secrets: Sequence[CandidateSecret]) -> list[_Key]:
+    return [(secret, key, misuse) for secret in secrets for key, misuse in _keys(profile, secret.text)]
 
 
 def _keys(profile: Profile, secret: str) -> Iterator[tuple[bytes, str]]:
@@ -267,8 +314,8 @@ def _missing(names: Sequence[str], received: Mapping[str, str]) -> Finding:
     return Finding("bad", f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing.{instead}")
 
 
-def _any_of(secrets: Sequence[CandidateSecret]) -> str:
-    names = [each.name for each in secrets]
+def _any_of(keys: Sequence[_Key]) -> str:
+    names = list(dict.fromkeys(candidate.name for candidate, _, _ in keys))
     return " or ".join(names) if names else "any secret: the endpoint has none"
 
 

@@ -69,7 +69,7 @@ class Stage:
             minter=cast(Any, None),
             clock=self.clock,
             topics=TOPICS,
-            builder=RequestBuilder(KEYRING.open, 1.0),
+            builder=RequestBuilder(KEYRING.open, 1.0, KEYRING.signer),
             catalogue={},
             max_event_bytes=10_000,
             partition_for=lambda topic, key: crc32(key) % 2,

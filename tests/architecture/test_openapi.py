@@ -191,7 +191,7 @@ def test_every_header_of_a_delivery_is_a_parameter(profile: str) -> None:
         replay_id="rpl_1",
         traceparent="00-0-0-00",
     )
-    builder = RequestBuilder(lambda _secret, _owner: "whsec_AAAA", 1.0)
+    builder = RequestBuilder(lambda _secret, _owner: "whsec_AAAA", 1.0, lambda _secret, _owner: lambda _message: b"")
     sent = {name for name, _ in builder.request(delivery, endpoint, builder.prepared(endpoint, 1), 1).headers}
     for name, entries in DOCUMENT["webhooks"].items():
         if name.startswith(f"{profile}."):

@@ -119,7 +119,7 @@ class Stage:
             minter=CountingMinter(),
             clock=self.clock,
             topics=topics,
-            builder=RequestBuilder(self.ring.open, 1.0),
+            builder=RequestBuilder(self.ring.open, 1.0, self.ring.signer),
             catalogue=load_catalogue(EVENT_TYPES),
             partition_for=lambda topic, key: 0,
             max_event_bytes=65_536,

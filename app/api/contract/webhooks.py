@@ -24,6 +24,8 @@ class WebhookIn(EndpointSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     profile: ProfileName | None = None
     #: signing secret; one is generated when it is left out
     secret: Secret | None = None
+    #: private key for v1a, `whsk_…`; one is made when v1a is asked for and it is left out
+    signing_key: Secret | None = None
     #: send without a signature, where the profile allows it
     unsigned: bool = False
     #: false: registered, but disabled
@@ -62,6 +64,22 @@ class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
 
 
+class PublishedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A public key that verifies v1a signatures."""
+
+    #: `whpk_` and the base64 of 32 bytes
+    public_key: str
+    created_at: str
+    #: it signs until then; null: until it is rotated
+    expires_at: str | None
+
+
+class PublishedKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The public keys of an endpoint that sign now, newest first."""
+
+    keys: list[PublishedKey]
+
+
 class Recoverable(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint missed while it was disabled: `POST …/recover` delivers it."""
 
@@ -97,6 +115,8 @@ class Webhook(EndpointSettings, frozen=True, kw_only=True, omit_defaults=False):
     circuit: CircuitOut
     #: newest first; empty: requests are not signed
     secrets: list[SecretInfo]
+    #: the keys of v1a that sign where `signature_scheme` asks for it, newest first
+    signing_keys: list[PublishedKey]
     recoverable: Recoverable | None
     #: counts the changes; also the ETag
     version: int
@@ -117,6 +137,15 @@ class RotateIn(Input, frozen=True, kw_only=True):
     overlap: Annotated[int, Meta(ge=0, le=604_800)] = 86_400
     #: sign no more, where the profile allows it
     remove: bool = False
+
+
+class RotateKeyIn(Input, frozen=True, kw_only=True):
+    """Options for rotating the signing key."""
+
+    #: the new private key, `whsk_…`; one is made when it is left out
+    signing_key: Secret | None = None
+    #: seconds during which the earlier key signs along: 0 to 7 days
+    overlap: Annotated[int, Meta(ge=0, le=604_800)] = 86_400
 
 
 class TestIn(Input, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from app.api.contract.fields import FieldError
-from app.api.contract.webhooks import RotateIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
+from app.api.contract.webhooks import RotateIn, RotateKeyIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
 from app.api.handlers import audit, replays, webhook_test_tracing
+from app.api.handlers.signing_keys import check_scheme, sealed_key
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.handlers.webhooks import owned, present_endpoint, sealed, with_secret
 from app.api.problems import ApiError, invalid
@@ -20,7 +21,7 @@ from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest
 from app.core.model.sensitive_headers import MASK, is_sensitive
 from app.core.model.timestamps import iso
 from app.core.records.attempt import Attempt
-from app.core.records.command import RecoverEndpoint, RotateSecret
+from app.core.records.command import RecoverEndpoint, RotateSecret, RotateSigningKey
 from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
 from app.profiles.catalog import PROFILES
@@ -87,6 +88,22 @@ async def rotate(api: ApiServices, call: ApiRequest) -> ApiResponse:
     )
     await api.command(action, endpoint.id)
     return with_secret(api, owned(api, call), action.key)
+
+
+async def rotate_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
+    """Replace the signing key, or make the first one. A repetition with the same Idempotency-Key changes nothing."""
+    body: RotateKeyIn = call.body or RotateKeyIn()
+    endpoint = owned(api, call)
+    check_scheme(PROFILES[endpoint.signer], "/signing_key")
+    action = RotateSigningKey(
+        endpoint.id,
+        sealed_key(api, body.signing_key, endpoint.secret_owner),
+        api.clock.now_ms() + body.overlap * 1000,
+        key=call.keyed("rotate-key"),
+        expected_version=call.expected_version(),
+    )
+    await api.command(action, endpoint.id)
+    return _answer(api, owned(api, call))
 
 
 async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:

@@ -12,6 +12,7 @@ from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import CircuitOut, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
 from app.api.handlers.custom_headers import changed_headers, sealed_headers
 from app.api.handlers.filters import check_filter
+from app.api.handlers.signing_keys import changed_keys, first_keys, public_keys
 from app.api.handlers.subscriptions import subscription
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.pagination import page
@@ -83,8 +84,12 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     if "events" in named:
         changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
     if changes:
-        changes = msgspec.to_builtins(changed_headers(api, endpoint, changes))
-        await api.command(UpdateEndpoint(endpoint.id, changes, expected), endpoint.id)
+        changes = changed_keys(api, endpoint, changed_headers(api, endpoint, changes))
+        makes_key = "signing_keys" in changes  # two at once would replace each other's
+        update = UpdateEndpoint(
+            endpoint.id, msgspec.to_builtins(changes), endpoint.version if makes_key and expected is None else expected
+        )
+        await api.command(update, endpoint.id)
         endpoint, expected = owned(api, call), None
     elif expected not in (None, endpoint.version):
         raise ApiError(412, "conflict", f"endpoint {endpoint.id} has version {endpoint.version}, not {expected}")
@@ -173,7 +178,8 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
     if body.filter is not None:
         check_filter(body.filter)
     plain = None if body.unsigned else body.secret or api.minter.secret()
-    headers = sealed_headers(api, body.headers, f"{caller.tenant}/{id_}")
+    owner = f"{caller.tenant}/{id_}"
+    headers = sealed_headers(api, body.headers, owner)
     return Endpoint(
         id=id_,
         tenant=caller.tenant,
@@ -183,7 +189,8 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
         headers=headers.headers,
         sealed_headers=headers.sealed,
         events=subscription(api, caller.tenant, caller.mode, profile.name, body.events),
-        secrets=(sealed(api, signer, f"{caller.tenant}/{id_}", plain),) if plain else (),
+        secrets=(sealed(api, signer, owner, plain),) if plain else (),
+        signing_keys=first_keys(api, signer, body.signature_scheme, body.signing_key, owner),
         created_by=(call.idempotency_key, call.fingerprint) if call.idempotency_key else None,
         rotated_by=call.keyed("create"),
     )
@@ -211,6 +218,7 @@ def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, 
         disable_at=_moment(endpoint.disable_at_ms),
         circuit=_circuit(endpoint, api.clock.now_ms()),
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
+        signing_keys=public_keys(endpoint, api.clock.now_ms()),
         recoverable=_recoverable(api, endpoint),
         version=endpoint.version,
         created_at=iso(endpoint.created_at_ms),

@@ -18,6 +18,8 @@ _TENANT, _MODE = "Hookstream-Tenant", "Hookstream-Mode"
 #: whether a text can be the id of a tenant
 is_name = re.compile(r"[A-Za-z0-9_.-]{1,128}").fullmatch
 OPERATOR = Caller("operator", operator=True)
+#: who asks for what everybody may see
+STRANGER = Caller("stranger")
 
 
 class Authenticator:

@@ -38,6 +38,7 @@ _TAGS = {
     "replays": "Deliver past events to an endpoint.",
     "audit": "The audit log: who changed what, and when.",
     "filters": "Conditions of endpoints on the fields of events.",
+    "webhook-keys": "Public keys of endpoints, for everybody who knows the endpoint's id.",
     "portal-links": "Links that let your customers see their endpoints and deliveries.",
     "tenants": "Tenants and their API keys. Requires the operator's token.",
     "service": "Health and description of the service.",
@@ -362,6 +363,7 @@ def _signature_header(name: str, value: str, profile: Profile) -> Json:
     """A header that only some profiles send; the example shows its format."""
     texts = {"id": "The event's id.", "timestamp": "When the attempt was made, in seconds; signed with the body."}
     text = texts.get(
-        name.rpartition("-")[2], "HMAC-SHA256 with the endpoint's secret; another profile's, where `signature` says so."
+        name.rpartition("-")[2], "HMAC-SHA256 with the endpoint's secret; another profile's, where `signature` says so; Ed25519, where "
+        "`signature_scheme` does."
     )
     return _header(name, text, {"type": "string", "examples": [value]}, profile.secret_required)

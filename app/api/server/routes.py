@@ -74,6 +74,9 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/webhooks/{id}/rotate-secret", name="actions.rotate", summary="Replace the signing "
           "secret; the new one is shown once", access="write", takes=c.RotateIn, takes_nothing_too=True,
           gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/rotate-signing-key", name="actions.rotate_key", summary="Replace the "
+          "Ed25519 key of v1a, or make the first one", access="write", takes=c.RotateKeyIn, takes_nothing_too=True,
+          gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
           "while the endpoint was disabled", access="write", gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/webhooks/{id}/deliveries", name="deliveries.of_webhook", summary="List the "
@@ -152,4 +155,6 @@ ROUTES: tuple[Route, ...] = (
           access="operator", gives=fields.PageOut, of=t.KeyOut, query=_PAGE),
     Route(method="DELETE", path="/v1/tenants/{id}/keys/{key}", name="tenants.revoke_key", summary="Revoke a key",
           access="operator", status=204),
+    Route(method="GET", path="/.well-known/webhook-keys/{id}", name="signing_keys.published", summary="Show the public "
+          "keys that verify an endpoint's v1a signatures", access="anyone", gives=c.PublishedKeys, most=0),
 )  # fmt: skip

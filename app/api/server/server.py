@@ -24,6 +24,7 @@ from app.api.handlers import (
     portal,
     replays,
     retries,
+    signing_keys,
     stats,
     tenants,
     webhook_actions,
@@ -33,7 +34,7 @@ from app.api.problems import MEDIA_TYPE, ApiError, document, refused, unfit
 from app.api.reading import BodyMemory, check_head, read_body, size_of
 from app.api.request import ApiRequest, ApiResponse, ApiServices, Caller
 from app.api.server import openapi, unsubscribe
-from app.api.server.authentication import Authenticator
+from app.api.server.authentication import STRANGER, Authenticator
 from app.api.server.complaints import Complaints
 from app.api.server.event_streams import StreamHub
 from app.api.server.idempotency import IdempotencyCache
@@ -55,6 +56,7 @@ _MODULES = {
     "tenants": tenants,
     "audit": audit,
     "portal": portal,
+    "signing_keys": signing_keys,
     "deliveries": deliveries,
     "retries": retries,
     "discards": discards,
@@ -144,6 +146,9 @@ class Server:
 
     def _admitted(self, route: Route, request: web.Request) -> Caller:
         """The caller of a request. Raises `ApiError` 401, 403 or 429."""
+        if route.access == "anyone":
+            self._limit_stranger(request)
+            return STRANGER
         now_ms = self._services.clock.now_ms()
         try:
             caller = self._gate.caller(request.headers.get("authorization"), now_ms)

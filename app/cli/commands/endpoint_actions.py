@@ -1,4 +1,4 @@
-"""`hookstream endpoints test|pause|resume|enable|disable|rotate-secret|recover`: actions of the API."""
+"""`hookstream endpoints test|pause|resume|enable|disable|rotate-secret|rotate-key|recover`: actions of the API."""
 
 from __future__ import annotations
 
@@ -185,6 +185,32 @@ def rotate_secret(
     show_one(rotated, output)
     if rotated.get("secret") and output is not OutputFormat.json:
         remind_to_store("secret")
+
+
+@app.command("rotate-key")
+@uses_api
+def rotate_key(
+    endpoint_id: EndpointIdArgument,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Seconds for which the old key also signs, 0 to 604800.", show_default="86400"),
+    ] = None,
+    signing_key_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File with the new private key, whsk_… (- = stdin).")
+    ] = None,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Replace the Ed25519 key of v1a signatures, or make the first one. The earlier one signs along for a day.
+
+    Example:
+        hookstream endpoints rotate-key ep_5f0c83a1d27e49b6a3c81f04 --overlap 3600
+    """
+    private = process_context.or_fail(lambda: secret_of("signing-key", None, signing_key_file))
+    body = only_given({"signing_key": private, "overlap": overlap})
+    where = address(tenant, mode)
+    show_one(ask(where, lambda api: api.post("webhooks", endpoint_id, "rotate-signing-key", body=body)), output)
 
 
 def _act(target: ApiTarget, endpoint_id: str, action: str, output: OutputFormat) -> None:

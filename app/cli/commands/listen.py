@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -49,6 +50,14 @@ def listen(
             help="Body and signature as endpoints of this profile get them.", autocompletion=completion.wire_formats
         ),
     ] = "standard",
+    scheme: Annotated[
+        str,
+        typer.Option(
+            "--signature-scheme",
+            help="v1, v1a (Ed25519, with a key for this machine, tenant and mode) or both.",
+            autocompletion=["v1", "v1a", "both"].copy,
+        ),
+    ] = "v1",
     header: Annotated[list[str] | None, typer.Option(help="Further header, 'Name: value'. Repeatable.")] = None,
     secret: Annotated[
         str | None, typer.Option(help="Sign with this secret. Default: one for this machine, tenant and mode.")
@@ -71,7 +80,7 @@ def listen(
         hookstream listen --forward-to http://localhost:3000/hooks --type 'user.*' --profile recall -o json
     """
     key = secret_of("secret", secret, secret_file)
-    endpoint = _endpoint(forward_to, profile, pairs_of("header", header or [], ":"))
+    endpoint = _endpoint(forward_to, profile, scheme, pairs_of("header", header or [], ":"))
     where = address(tenant, mode)
     ask(where, lambda api: _listen(api, endpoint, types, key, limit, output))
 
@@ -142,15 +151,20 @@ class _Signer:
     def __init__(self, endpoint: Endpoint, key: str | None) -> None:
         self.endpoint = endpoint
         self.is_ready = False
+        self.public_key = ""
         self._clock = SystemClock()
         self._key = key
 
     def ready(self, tenant: str, mode: str) -> str:
         """Sign with the given secret, or with that of the tenant and mode. Returns it."""
+        from app.adapters.secrets import ed25519
         from app.profiles.requests import RequestBuilder
 
         secret = self._key or listen_secret(contexts_file.default_path(os.environ).parent, tenant, mode)
-        self._builder = RequestBuilder(lambda sealed, owner: secret, 1.0)
+        private = ed25519.private_key_from(hmac.digest(secret.encode(), b"v1a", "sha256"))
+        self.public_key = ed25519.public_of(private) if self.endpoint.signing_keys else ""
+        sign = ed25519.signer_of(private)
+        self._builder = RequestBuilder(lambda sealed, owner: secret, 1.0, lambda sealed, owner: sign)
         self._builder.prepared(self.endpoint, self._clock.now_ms())  # a secret that does not fit is refused at once
         self.is_ready = True
         return secret
@@ -176,11 +190,12 @@ class _Signer:
         return self._builder.request(delivery, self.endpoint, self._builder.prepared(self.endpoint, now_ms), now_ms)
 
 
-def _endpoint(url: str, profile: str, headers: dict[str, str]) -> Endpoint:
+def _endpoint(url: str, profile: str, scheme: str, headers: dict[str, str]) -> Endpoint:
     """An endpoint that exists here only. Raises typer's `BadParameter`."""
-    from app.core.model.endpoint import Endpoint, SealedSecret
+    from app.core.model.endpoint import Endpoint, SealedSecret, SigningKey
     from app.core.model.endpoint_settings import RULES
     from app.profiles.catalog import PROFILES
+    from app.profiles.secrets import v1a_problem
 
     try:
         parts = urlsplit(url)
@@ -191,6 +206,11 @@ def _endpoint(url: str, profile: str, headers: dict[str, str]) -> Endpoint:
         raise typer.BadParameter("--forward-to: an address such as http://localhost:3000/hooks")
     if profile not in PROFILES:
         raise typer.BadParameter(f"--profile: one of {', '.join(PROFILES)}")
+    if scheme not in ("v1", "v1a", "both"):
+        raise typer.BadParameter("--signature-scheme: v1, v1a or both")
+    problem = v1a_problem(PROFILES[profile]) if scheme != "v1" else None
+    if problem is not None:
+        raise typer.BadParameter(f"--signature-scheme: {problem}")
     problems = list(RULES["headers"](headers))
     if problems:
         raise typer.BadParameter(f"--header: {'; '.join(problems)}")
@@ -204,6 +224,8 @@ def _endpoint(url: str, profile: str, headers: dict[str, str]) -> Endpoint:
         profile=profile,
         headers=headers,
         secrets=(secret,),
+        signature_scheme=cast(Any, scheme),
+        signing_keys=(SigningKey(key_id="", blob="", created_at_ms=0, public=""),) if scheme != "v1" else (),
     )
 
 
@@ -212,9 +234,10 @@ def _show_state(name: str, state: dict[str, str], signer: _Signer) -> None:
         print(f"Events are left out: {state['detail']}.", file=sys.stderr)
     elif name == "ready" and not signer.is_ready:
         secret = signer.ready(state["tenant"], state["mode"])
+        public = f"Public key: {signer.public_key}\n" if signer.public_key else ""
         print(
             f"Events of {state['tenant']} ({state['mode']}) go to {signer.endpoint.url}, as those of the profile "
-            f"{signer.endpoint.profile}.\nSigning secret: {secret}\n"
+            f"{signer.endpoint.profile}.\nSigning secret: {secret}\n{public}"
             "r and Enter sends the last event again, Ctrl-C ends.",
             file=sys.stderr,
             flush=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from app.cli.terminal.inputs import WHY_FILE, bytes_of, secret_of
 from app.cli.terminal.output import OutputFormat, OutputOption, show_one
 from app.core.errors import ConfigError
 from app.core.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from app.profiles.verification import CandidateKey
 
 #: of a request's headers and body together
 _MOST_BYTES = 8 * 1024 * 1024
@@ -29,6 +32,9 @@ def verify(
     profile: Annotated[str, typer.Option(help="Whose signature the endpoint's requests have.")] = "standard",
     secret: Annotated[str | None, typer.Option(help="The endpoint's signing secret.")] = None,
     secret_file: Annotated[str | None, typer.Option(help=f"File that holds the secret {WHY_FILE}.")] = None,
+    public_key: Annotated[
+        list[str] | None, typer.Option(help="A public key of the endpoint, whpk_…, for v1a. Repeatable.")
+    ] = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Check the signature of a request, and say which check fails and why.
@@ -38,6 +44,7 @@ def verify(
     Examples:
         hookstream verify request.txt --secret-file endpoint.secret
         hookstream verify headers.txt --body body.json --profile recall --secret-file endpoint.secret
+        hookstream verify request.txt --public-key whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
     """
 
     def work() -> int:
@@ -48,7 +55,9 @@ def verify(
         key = secret_of("secret", secret, secret_file)
         head, raw = _parts(request, body)
         secrets = [CandidateSecret(key, "the given secret")] if key is not None else []
-        answer = verification_of(get(profile), secrets, read_headers(head.decode(errors="replace")), raw, time.time())
+        keys = [_candidate(each) for each in public_key or []]
+        pasted = read_headers(head.decode(errors="replace"))
+        answer = verification_of(get(profile), secrets, pasted, raw, time.time(), keys)
         if output is OutputFormat.json:
             findings = [{"level": each.level, "sentence": each.sentence} for each in answer.findings]
             show_one({"valid": answer.valid, "findings": findings}, output)
@@ -59,6 +68,18 @@ def verify(
         return ExitCode.DONE if answer.valid else ExitCode.FAILED
 
     process_context.guarded(work)
+
+
+def _candidate(public: str) -> CandidateKey:
+    """Raises `ConfigError` if it is no public key."""
+    from app.adapters.secrets import ed25519
+    from app.profiles.verification import CandidateKey
+
+    ed25519.fits(public, b"", b"")  # refuses what is none
+    return CandidateKey(
+        lambda message, signatures: any(ed25519.fits(public, message, each) for each in signatures),
+        f"the private half of {public}",
+    )
 
 
 def _parts(request: str, body: str | None) -> tuple[bytes, bytes]:

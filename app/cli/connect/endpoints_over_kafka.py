@@ -11,14 +11,23 @@ from app.adapters.secrets.tokens import new_signing_secret
 from app.cli.connect import process_context
 from app.cli.connect.registry_session import RegistrySession, session
 from app.core.errors import CommandRefused, ConfigError
-from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.endpoint import Endpoint, SealedSecret, SigningKey
 from app.core.model.endpoint_settings import RULES
 from app.core.model.sensitive_headers import StoredHeaders, has_plain, is_sensitive, masked, stored
 from app.core.model.shape_problems import shape_problems
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 
-_INNER = {"epoch", "secrets", "sealed_headers", "suspensions", "created_by", "rotated_by"}
+_INNER = {
+    "epoch",
+    "secrets",
+    "signing_keys",
+    "sealed_headers",
+    "suspensions",
+    "created_by",
+    "rotated_by",
+    "key_rotated_by",
+}
 
 
 async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) -> dict[str, Any]:
@@ -32,7 +41,10 @@ async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) 
         endpoint = _checked({"id": "ep_" + dice.token_hex(12), "profile": chosen, **fields})
         endpoint = _sealed(endpoint, plain, registry)
         headers = _stored_headers(endpoint.headers, endpoint, None, registry)
-        endpoint = msgspec.structs.replace(endpoint, headers=headers.headers, sealed_headers=headers.sealed)
+        keys = _first_keys(endpoint, registry)
+        endpoint = msgspec.structs.replace(
+            endpoint, headers=headers.headers, sealed_headers=headers.sealed, signing_keys=keys
+        )
         await registry.call(CreateEndpoint(endpoint), endpoint.id)
         stored = registry.directory.endpoint(endpoint.id) or endpoint
         return public(stored) | {"secret": plain}
@@ -57,6 +69,11 @@ async def change(endpoint_id: str, changes: dict[str, Any], expect_version: int 
         if "headers" in changes or has_plain(endpoint):
             result = _stored_headers(changes.get("headers", endpoint.headers), endpoint, endpoint, registry)
             changes = changes | {"headers": result.headers, "sealed_headers": msgspec.to_builtins(result.sealed)}
+        scheme = changes.get("signature_scheme", endpoint.signature_scheme)
+        if scheme != "v1" and not endpoint.signing_keys:
+            keys = _first_keys(msgspec.structs.replace(endpoint, signature_scheme=scheme), registry)
+            changes = changes | {"signing_keys": msgspec.to_builtins(keys)}
+            expect_version = endpoint.version if expect_version is None else expect_version
         await registry.call(UpdateEndpoint(endpoint_id, changes, expect_version), endpoint_id)
         return public(_existing(registry, endpoint_id))
 
@@ -74,6 +91,7 @@ def public(endpoint: Endpoint) -> dict[str, Any]:
         "headers": masked(endpoint.headers),
         "events": list(endpoint.events),
         "signed": bool(endpoint.secrets),
+        "public_keys": [each.public for each in endpoint.signing_keys],
     }
 
 
@@ -123,6 +141,13 @@ def _stored_headers(
     if unmatched:
         raise CommandRefused("invalid", f"headers: {unmatched[0]} is masked, but has no present value to keep")
     return result
+
+
+def _first_keys(endpoint: Endpoint, registry: RegistrySession) -> tuple[SigningKey, ...]:
+    if endpoint.signature_scheme == "v1":
+        return ()
+    ring = process_context.keyring(registry.settings)
+    return (ring.seal_key(None, endpoint.secret_owner, registry.clock.now_ms()),)
 
 
 def _sealed(endpoint: Endpoint, plain: str | None, registry: RegistrySession) -> Endpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.api.contract.webhooks import RotateIn, TestIn, Webhook, WebhookPatch
+from app.api.contract.webhooks import RotateIn, RotateKeyIn, TestIn, Webhook, WebhookPatch
 from app.api.handlers import event_types, webhook_actions, webhooks
 from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
@@ -47,11 +47,22 @@ async def act(desk: PageContext, visit: PageRequest) -> PageResult:
 
 async def rotate(desk: PageContext, visit: PageRequest) -> PageResult:
     """Rotate the secret. The next page shows the new one once; the previous one also signs for a while."""
+    body = body_of(RotateIn, _overlap(visit))
+    answer = await webhook_actions.rotate(desk.api, visit.call(body, key=visit.field("key")))
+    return await page_of(desk, visit, answer.body, fresh="rotated")
+
+
+async def rotate_key(desk: PageContext, visit: PageRequest) -> PageResult:
+    """Rotate the signing key; its public half is on the page at any time."""
+    body = body_of(RotateKeyIn, _overlap(visit))
+    await webhook_actions.rotate_key(desk.api, visit.call(body, key=visit.field("key")))
+    return _back(visit, visit.path["id"], "key-rotated")
+
+
+def _overlap(visit: PageRequest) -> dict[str, int | str]:
     overlap = visit.field("overlap")
     is_number = overlap.isascii() and overlap.isdigit() and len(overlap) < 10
-    values = {"overlap": int(overlap) if is_number else overlap} if overlap else {}
-    answer = await webhook_actions.rotate(desk.api, visit.call(body_of(RotateIn, values), key=visit.field("key")))
-    return await page_of(desk, visit, answer.body, fresh="rotated")
+    return {"overlap": int(overlap) if is_number else overlap} if overlap else {}
 
 
 async def delete(desk: PageContext, visit: PageRequest) -> PageResult:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from hmac import compare_digest
+
 from app.api.handlers import webhooks
 from app.core.errors import ConfigError
-from app.core.model.endpoint import Endpoint
+from app.core.model.endpoint import Endpoint, in_use
 from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage
 from app.profiles.catalog import get as profile_of
+from app.profiles.contract import SignMessage
 from app.profiles.receiver_code.snippets import snippets
-from app.profiles.verification import CandidateSecret, Verification, read_headers, verify
+from app.profiles.verification import CandidateKey, CandidateSecret, Verification, read_headers, verify
 
 #: characters of a pasted body, and of pasted headers
 MOST_BODY = 200_000
@@ -28,14 +32,19 @@ async def check(desk: PageContext, visit: PageRequest) -> PageResult:
         problem = f"At most {MOST_HEADERS:,} characters of headers and {MOST_BODY:,} of a body are checked."
         return _page(visit, endpoint, None, problem=problem, status=413)
     try:
-        secrets = _secrets(desk, endpoint)
+        secrets, signing_keys = _secrets(desk, endpoint), _signing_keys(desk, endpoint)
     except ConfigError:
         problem = "The endpoint's secret cannot be opened by this process. Ask the operator."
         return _page(visit, endpoint, None, problem=problem, status=503)
     signer = profile_of(endpoint.signer)
     # A text area cannot end without the reader's own last line break.
     verification = verify(
-        signer, secrets, read_headers(headers), body.rstrip("\n").encode(), desk.api.clock.now_ms() / 1000
+        signer,
+        secrets,
+        read_headers(headers),
+        body.rstrip("\n").encode(),
+        desk.api.clock.now_ms() / 1000,
+        signing_keys,
     )
     return _page(visit, endpoint, verification)
 
@@ -67,7 +76,9 @@ def _pasted(visit: PageRequest, name: str) -> str:
 def _secrets(desk: PageContext, endpoint: Endpoint) -> list[CandidateSecret]:
     """Those that sign first, the newest of them first; raises `ConfigError` when no key opens one."""
     now_ms = desk.api.clock.now_ms()
-    candidates = []
+    candidates: list[CandidateSecret] = []
+    if endpoint.signature_scheme == "v1a":
+        return candidates
     for number, sealed in enumerate(endpoint.secrets):
         is_in_use = sealed.expires_at_ms is None or sealed.expires_at_ms > now_ms
         if not is_in_use:
@@ -78,3 +89,26 @@ def _secrets(desk: PageContext, endpoint: Endpoint) -> list[CandidateSecret]:
             name = "the endpoint's current secret"
         candidates.append(CandidateSecret(desk.api.keyring.open(sealed, endpoint.secret_owner), name, is_in_use))
     return candidates
+
+
+def _signing_keys(desk: PageContext, endpoint: Endpoint) -> list[CandidateKey]:
+    """Those of v1a that sign now, the newest first; raises `ConfigError` when no key of the ring opens one."""
+    if endpoint.signature_scheme == "v1":
+        return []
+    return [
+        CandidateKey(
+            _made_with(desk.api.keyring.signer(sealed, endpoint.secret_owner)),
+            f"the endpoint's {'earlier' if number else 'current'} signing key {sealed.public}",
+        )
+        for number, sealed in enumerate(in_use(endpoint.signing_keys, desk.api.clock.now_ms()))
+    ]
+
+
+def _made_with(sign: SignMessage) -> Callable[[bytes, Sequence[bytes]], bool]:
+    """Ed25519 is deterministic: a signature was made with the key if the key makes it again."""
+
+    def fits(message: bytes, signatures: Sequence[bytes]) -> bool:
+        made = sign(message)
+        return any(compare_digest(made, each) for each in signatures)
+
+    return fits

@@ -87,6 +87,7 @@ SCREENS: tuple[PageRoute, ...] = (
     _get("/endpoints/{id}/verify", verification.show),
     _post("/endpoints/{id}/verify", verification.check, "read"),
     _post("/endpoints/{id}/rotate", endpoint_changes.rotate),
+    _post("/endpoints/{id}/rotate-key", endpoint_changes.rotate_key),
     _post("/endpoints/{id}/delete", endpoint_changes.delete),
     _post("/endpoints/{id}/{action:pause|resume|enable|disable|recover}", endpoint_changes.act),
     _get("/event-types", event_types.list_),

@@ -8,6 +8,9 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 #: Seconds between the signature's time and now that the Standard Webhooks libraries accept.
 TOLERANCE_S = 300
 
@@ -29,17 +32,37 @@ def _signed_envelope(prefix: str) -> SignatureCheck:
             return f"a {prefix}-* header is missing"
         if not timestamp.isdecimal() or abs(now_s - int(timestamp)) > TOLERANCE_S:
             return f"{prefix}-timestamp is more than {TOLERANCE_S} s away"
+        message = b".".join((identity.encode(), timestamp.encode(), body))
+        if secret.startswith("whpk_"):
+            return _asymmetric(secret, signatures, message, prefix)
         try:
             key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except binascii.Error:
             return "the secret is not whsec_ and base64"
-        digest = hmac.digest(key, b".".join((identity.encode(), timestamp.encode(), body)), hashlib.sha256)
+        digest = hmac.digest(key, message, hashlib.sha256)
         expected = "v1," + base64.b64encode(digest).decode()
         if any(_same(expected, signature) for signature in signatures.split(" ")):
             return None
         return f"no signature in {prefix}-signature fits"
 
     return check
+
+
+def _asymmetric(public: str, signatures: str, message: bytes, prefix: str) -> str | None:
+    """Standard Webhooks v1a: Ed25519 with the public key."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_"), validate=True))
+    except ValueError:
+        return "the public key is not whpk_ and the base64 of 32 bytes"
+    for signature in signatures.split(" "):
+        scheme, _, encoded = signature.partition(",")
+        try:
+            if scheme == "v1a":
+                key.verify(base64.b64decode(encoded, validate=True), message)
+                return None
+        except (ValueError, InvalidSignature):
+            continue
+    return f"no v1a signature in {prefix}-signature fits"
 
 
 def _signed_body(header: str, prefix: str) -> SignatureCheck:

@@ -57,6 +57,7 @@ from app.roles.registry.rules import (
     event_type_problems,
     key_problems,
     settings_problems,
+    signing_key_problems,
     tenant_problems,
 )
 from app.roles.registry.suspensions import bounded
@@ -291,6 +292,9 @@ def _rotate_key(action: RotateSigningKey, directory: Directory, now_ms: int) -> 
     _current(directory, action.id, action.expected_version)
     earlier = _overlapping(old.signing_keys, action.overlap_until_ms, now_ms)
     signing_keys = (action.signing_key, *earlier)[:SECRETS]
+    problems = list(signing_key_problems(signing_keys))
+    if problems:
+        raise CommandRefused("invalid", "; ".join(problems))
     return [_changed(old, now_ms, signing_keys=signing_keys, key_rotated_by=action.key)]
 
 

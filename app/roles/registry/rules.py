@@ -13,7 +13,7 @@ from typing import Any
 from app.core import limits
 from app.core.directory import INSTALLATION
 from app.core.email import is_address
-from app.core.model.endpoint import Endpoint
+from app.core.model.endpoint import Endpoint, SigningKey
 from app.core.model.endpoint_settings import NAMES, RULES, EndpointSettings
 from app.core.model.event_types import EventType, is_event_type
 from app.core.model.sensitive_headers import MASK
@@ -118,14 +118,15 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
         len(each.blob) > _SEALED or len(each.key_id) > limits.ID for each in endpoint.secrets
     ):
         yield f"secrets: at most {limits.SECRETS}, each of at most {limits.SECRET} characters before it is sealed"
-    yield from _signing_keys(endpoint)
+    yield from signing_key_problems(endpoint.signing_keys)
     yield from _sealed_headers(endpoint)
 
 
-def _signing_keys(endpoint: Endpoint) -> Iterator[str]:
-    if len(endpoint.signing_keys) > limits.SECRETS:
+def signing_key_problems(signing_keys: Collection[SigningKey]) -> Iterator[str]:
+    """All problems of an endpoint's signing keys that are seen without opening them."""
+    if len(signing_keys) > limits.SECRETS:
         yield f"signing_keys: at most {limits.SECRETS}"
-    for each in endpoint.signing_keys:
+    for each in signing_keys:
         if len(each.blob) > _SEALED or len(each.key_id) > limits.ID or not _PUBLIC_KEY.fullmatch(each.public):
             yield "signing_keys: each has a sealed private key, and whpk_ and the base64 of 32 bytes as public key"
             break

@@ -95,7 +95,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             minter=RandomTokens(),
             clock=shared.clock,
             topics=topics,
-            builder=RequestBuilder(keyring.open, settings.time_scale),
+            builder=RequestBuilder(keyring.open, settings.time_scale, keyring.signer),
             catalogue=load_catalogue(EVENT_TYPES),
             partition_for=shared.producer.partition_for,
             max_event_bytes=settings.max_event_bytes,

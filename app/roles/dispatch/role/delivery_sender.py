@@ -52,7 +52,7 @@ class DeliverySender:
         self._sender = sender
         self._feed = feed
         self._in_flight = InFlightRequests(feed)
-        self._builder = RequestBuilder(keyring.open, time_scale)
+        self._builder = RequestBuilder(keyring.open, time_scale, keyring.signer)
         self._settler = settler
         self._clock = clock
         self._dice = dice
