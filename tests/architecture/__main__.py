@@ -15,6 +15,7 @@ from tests.architecture import (
     rights_doc,
     roles_doc,
     settings_doc,
+    signatures_doc,
     test_openapi,
 )
 
@@ -28,6 +29,7 @@ for part in (
     rights_doc,
     roles_doc,
     settings_doc,
+    signatures_doc,
 ):
     part.SECTION.write(part.generated())
 receivers_doc.write_files()

@@ -15,6 +15,7 @@ BY_THE_REGISTRY = {
     "actions.disable",
     "actions.enable",
     "actions.rotate",
+    "actions.rotate_key",
     "actions.recover",
     "event_types.put",
     "event_types.delete",

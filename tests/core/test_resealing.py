@@ -8,7 +8,7 @@ import pytest
 from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.core.errors import ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret
-from app.core.resealing import RingUse, resealed, resealed_headers
+from app.core.resealing import RingUse, resealed, resealed_headers, resealed_keys
 
 OLD, NEW = generate_ring(), generate_ring()
 
@@ -66,3 +66,21 @@ def test_header_values_are_the_same_under_the_new_key() -> None:
     assert resealed_headers(msgspec.structs.replace(before, sealed_headers=fresh), both) is None
     with pytest.raises(ConfigError):
         resealed_headers(before, new)
+
+
+def test_signing_keys_are_the_same_under_the_new_key() -> None:
+    both = use(f"{NEW},{OLD}")
+    keys = [AesKeyRing(OLD).seal_key(None, "acme/ep_1", at) for at in (5, 4)]
+    before = msgspec.structs.replace(
+        endpoint(), signing_keys=(keys[0], msgspec.structs.replace(keys[1], expires_at_ms=900))
+    )
+    fresh = resealed_keys(before, both, 100)
+    assert fresh is not None
+    assert [AesKeyRing(NEW).signer(each, "acme/ep_1")(b"m") for each in fresh] == [
+        AesKeyRing(OLD).signer(each, "acme/ep_1")(b"m") for each in keys
+    ]
+    assert [(each.public, each.created_at_ms, each.expires_at_ms) for each in fresh] == [
+        (keys[0].public, 5, None),
+        (keys[1].public, 4, 900),
+    ]
+    assert resealed_keys(msgspec.structs.replace(before, signing_keys=fresh), both, 100) is None

@@ -229,6 +229,8 @@ def unlike(value: str) -> str:
 
 def kind(path: str) -> str:
     """What a path is about."""
+    if path.startswith("/.well-known/webhook-keys/"):
+        return "webhooks"
     return path.split("/")[2] if path.startswith("/v1/") else ""
 
 
@@ -294,6 +296,7 @@ def fitted(case: Any, receiver: str) -> Any:
         "signature": "standard",
         "type": "user.created",
         "secret": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "signing_key": "whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "created_at": "2026-01-01T00:00:00Z",
         "expires_at": "2099-01-01T00:00:00+01:00",
         "schema": {"type": "object"},

@@ -15,10 +15,10 @@ import pytest
 
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import HeaderPairs, Profile
-from app.profiles.receiver_code.snippets import Snippet, snippets
+from app.profiles.receiver_code.snippets import Snippet, snippets, v1a_snippets
 from app.profiles.signatures import base64_key
 from tests.receivers.verify_programs import TOOLCHAINS, wrong_answers
-from tests.receivers.verify_requests import SignedRequest, requests_of
+from tests.receivers.verify_requests import SignedRequest, requests_of, v1a_requests_of
 
 #: a profile whose signature is of its own kind has no code
 WITH_CODE = {name: profile for name, profile in PROFILES.items() if snippets(profile)}
@@ -40,16 +40,34 @@ def test_it_verifies_what_third_parties_sign(profile: Profile, language: str, tm
     assert wrong_answers(snippet(profile, language), requests, tmp_path) == {}
 
 
+@pytest.mark.parametrize("name", ["standard", "recall"])
+@pytest.mark.parametrize("language", ["python", "node"])
+def test_v1a_is_verified_with_public_keys(name: str, language: str, tmp_path: Path) -> None:
+    (code,) = (each for each in v1a_snippets(PROFILES[name]) if each.language == f"{language}-v1a")
+    requests = v1a_requests_of(PROFILES[name])
+    assert {each.genuine for each in requests} == {True, False}
+    assert wrong_answers(code._replace(language=language), requests, tmp_path) == {}
+
+
 @each_profile
 def test_the_comment_for_flask_works(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, _, comment = snippet(profile, "python").code.partition("# With Flask:\n")
+    _flask_works(snippet(profile, "python"), "WEBHOOK_SECRET", requests_of(profile))
+
+
+def test_the_comment_for_flask_works_with_v1a() -> None:
+    python, _ = v1a_snippets(PROFILES["standard"])
+    _flask_works(python, "WEBHOOK_PUBLIC_KEYS", v1a_requests_of(PROFILES["standard"]))
+
+
+def _flask_works(python: Snippet, variable: str, requests: Sequence[SignedRequest]) -> None:
+    code, _, comment = python.code.partition("# With Flask:\n")
     usage = "".join(line.removeprefix("#").removeprefix(" ") for line in comment.splitlines(keepends=True))
     app = flask.Flask("receiver")
     names: dict[str, Any] = {"app": app, "request": flask.request, "json": json}
-    names["os"] = SimpleNamespace(environ=(environment := {"WEBHOOK_SECRET": ""}))
+    names["os"] = SimpleNamespace(environ=(environment := {variable: ""}))
     exec(code + usage, names)
-    for each in filter(_fits_http, requests_of(profile)):
-        environment["WEBHOOK_SECRET"] = each.secret
+    for each in filter(_fits_http, requests):
+        environment[variable] = each.secret
         answer = app.test_client().post("/webhooks", data=each.body, headers=each.headers)
         assert (answer.status_code == 204) is each.genuine, each.case
 
@@ -63,7 +81,7 @@ def _fits_http(request: SignedRequest) -> bool:
 @each_profile
 def test_every_language_has_a_complete_file(profile: Profile) -> None:
     assert tuple(each.language for each in snippets(profile)) == LANGUAGES == tuple(TOOLCHAINS)
-    for each in snippets(profile):
+    for each in (*snippets(profile), *v1a_snippets(profile)):
         assert "__" not in each.code, f"{each.title}: a placeholder was left"
         code, _, usage = each.code.rpartition("\n\n")
         assert 8 <= len(code.splitlines()) <= 40
@@ -85,5 +103,6 @@ def test_a_signature_or_key_of_its_own_kind_has_none() -> None:
     def headers(body: bytes, keys: Sequence[bytes], event_id: str, at_s: int) -> HeaderPairs:
         return (("x-own", "1"),)
 
-    assert snippets(msgspec.structs.replace(PROFILES["standard"], headers=headers)) == ()
+    own = msgspec.structs.replace(PROFILES["standard"], headers=headers)
+    assert snippets(own) == v1a_snippets(own) == v1a_snippets(PROFILES["bota"]) == ()
     assert snippets(msgspec.structs.replace(PROFILES["bota"], key=base64_key)) == ()

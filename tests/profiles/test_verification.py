@@ -13,12 +13,14 @@ import msgspec
 import pytest
 import standardwebhooks
 import svix
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
-from app.profiles.verification import CandidateSecret, Verification, read_headers, verify
+from app.profiles.verification import CandidateKey, CandidateSecret, Verification, read_headers, verify
 
 NOW_S = 1_800_000_000
 BODY = b'{"type":"order.created","data":{"name":"Caf\xc3\xa9","n":1}}'
@@ -192,3 +194,57 @@ def test_pasted_headers() -> None:
     assert read_headers('{"webhook-id": "evt_1", "accept": ["a", "b"]}') == [("webhook-id", "evt_1"), ("accept", "a,b")]
     assert read_headers("[1]") == [] and read_headers("") == []
     assert len(read_headers("a: b\n" * 5000)) == 100
+
+
+class TestV1a:
+    """Beside v1 and alone, with Ed25519 of `cryptography` on both sides."""
+
+    KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+    def candidate(self, name: str = "key 1", key: Ed25519PrivateKey = KEY) -> CandidateKey:
+        def fits(message: bytes, signatures: Sequence[bytes]) -> bool:
+            for each in signatures:
+                try:
+                    key.public_key().verify(each, message)
+                except InvalidSignature:
+                    continue
+                return True
+            return False
+
+        return CandidateKey(fits, name)
+
+    def headers(self, body: bytes = BODY, *, before: str = "") -> list[tuple[str, str]]:
+        signature = self.KEY.sign(f"evt_1.{NOW_S}.".encode() + body)
+        text = f"{before} v1a,{b64encode(signature).decode()}".strip()
+        return [("webhook-id", "evt_1"), ("webhook-timestamp", str(NOW_S)), ("webhook-signature", text)]
+
+    def check(self, headers: list[tuple[str, str]], body: bytes = BODY, *, v1: bool = False) -> Verification:
+        secrets = [CandidateSecret(SECRET["standard"], "secret 1")] if v1 else []
+        other = self.candidate("key 0", Ed25519PrivateKey.generate())
+        return verify(PROFILES["standard"], secrets, headers, body, NOW_S, [other, self.candidate()])
+
+    def test_alone(self) -> None:
+        answer = self.check(self.headers())
+        assert answer.valid and "made with key 1" in sentences(answer, "good")
+
+    def test_beside_v1(self) -> None:
+        hmacs = dict(signed("standard", SECRET["standard"], BODY))["webhook-signature"]
+        answer = self.check(self.headers(before=hmacs), v1=True)
+        assert answer.valid and "secret 1" in sentences(answer, "good") and "key 1" in sentences(answer, "good")
+        wrong = self.check(self.headers(before="v1," + b64encode(bytes(32)).decode()), v1=True)
+        assert not wrong.valid and "secret 1" in sentences(wrong, "bad") and "key 1" in sentences(wrong, "good")
+
+    def test_a_request_from_before_the_scheme_was_changed(self) -> None:
+        answer = self.check(signed("standard", SECRET["standard"], BODY), v1=True)
+        assert answer.valid and 'begins with "v1a,"' in sentences(answer, "warning")
+        assert not self.check(signed("standard", SECRET["standard"], BODY)).valid
+
+    def test_a_changed_body_and_another_key(self) -> None:
+        answer = self.check(self.headers(), json.dumps(json.loads(BODY), indent=2).encode())
+        assert not answer.valid and "another form of the body" in sentences(answer, "bad")
+        answer = self.check(self.headers(b"{}"))
+        assert not answer.valid and "key 0 or key 1" in sentences(answer, "bad")
+
+    def test_entries_that_are_no_base64(self) -> None:
+        answer = self.check([*self.headers()[:2], ("webhook-signature", "v1a,! v1a,ä v1a, v1a,AAAA")])
+        assert not answer.valid

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import standardwebhooks
 import svix
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.profiles.contract import Profile
 from app.profiles.signatures import HexSignature, ListedSignatures
@@ -83,6 +84,59 @@ def _listed(family: str) -> Iterator[SignedRequest]:
     signed = f"{right[id_name]}.{right[timestamp_name]}.{_BODY}".encode()
     empty = "v1," + _base64(hmac.digest(b"", signed, hashlib.sha256))
     yield SignedRequest("an empty secret", False, right | {signature_name: empty}, secret="whsec_")
+
+
+def v1a_requests_of(profile: Profile) -> list[SignedRequest]:
+    """Requests as `profile` signs them with Ed25519, and as others do; `secret` is the public keys."""
+    assert isinstance(profile.headers, ListedSignatures)
+    return list(_v1a(profile.headers.family))
+
+
+def _v1a(family: str) -> Iterator[SignedRequest]:
+    key, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    public, foreign = (f"whpk_{_base64(each.public_key().public_bytes_raw())}" for each in (key, stranger))
+    right, theirs = _signed_v1a(family, key), _signed_v1a(family, stranger)
+    id_name, timestamp_name, signature_name = right
+    mine, other = right[signature_name], theirs[signature_name]
+    hmac_of_it = _signed(family)[signature_name]
+    yield SignedRequest("right", True, right, secret=public)
+    yield SignedRequest("the second of two public keys", True, right, secret=f"{foreign} {public}")
+    for case, genuine, text in (
+        ("the second of two signatures", True, f"{other} {mine}"),
+        ("beside v1", True, f"{hmac_of_it} {mine}"),
+        ("v1 alone", False, hmac_of_it),
+        ("the signature under v1", False, f"v1,{mine[4:]}"),
+        ("a signature without its version", False, mine[4:]),
+        ("the beginning of a signature", False, mine[:-4]),
+        ("an empty signature", False, "v1a,"),
+        ("no signature", False, ""),
+        ("a signature outside ASCII", False, "v1a,ä"),
+        ("a signature of another", False, other),
+    ):
+        yield SignedRequest(case, genuine, right | {signature_name: text}, secret=public)
+    yield SignedRequest("another body", False, right, body=_BODY.replace(", ", ",").encode(), secret=public)
+    yield SignedRequest("another id", False, right | {id_name: "evt_2"}, secret=public)
+    later = str(int(right[timestamp_name]) + 1)
+    yield SignedRequest("another time", False, right | {timestamp_name: later}, secret=public)
+    for case, genuine, age_s in (("200 s old", True, 200), ("400 s old", False, 400), ("from in 400 s", False, -400)):
+        yield SignedRequest(case, genuine, _signed_v1a(family, key, age_s=age_s), secret=public)
+    for name in right:
+        left = {each: right[each] for each in right if each != name}
+        yield SignedRequest(f"without {name}", False, left, secret=public)
+    for text in ("", "soon", "²", "-1", "1" * 5000):
+        yield SignedRequest(f"the time {text[:9]!r}", False, right | {timestamp_name: text}, secret=public)
+    yield SignedRequest("without headers", False, {}, secret=public)
+    yield SignedRequest("without public keys", False, right, secret="")
+
+
+def _signed_v1a(family: str, key: Ed25519PrivateKey, *, age_s: int = 0) -> Headers:
+    at_s, event_id = int(time.time()) - age_s, "evt_1"
+    signature = key.sign(f"{event_id}.{at_s}.{_BODY}".encode())
+    return {
+        f"{family}-id": event_id,
+        f"{family}-timestamp": str(at_s),
+        f"{family}-signature": f"v1a,{_base64(signature)}",
+    }
 
 
 def _signed(family: str, *, secret: str = _SECRET, age_s: int = 0) -> Headers:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from app.api.contract.events import StreamedEvent
     from app.core.model.endpoint import Endpoint
     from app.core.model.http_exchange import HttpRequest
+    from app.profiles.contract import SignMessage
 
 #: events that wait for the receiver; beyond them the API's stream is not read
 _WAITING = 100
@@ -157,17 +158,21 @@ class _Signer:
 
     def ready(self, tenant: str, mode: str) -> str:
         """Sign with the given secret, or with that of the tenant and mode. Returns it."""
-        from app.adapters.secrets import ed25519
         from app.profiles.requests import RequestBuilder
 
         secret = self._key or listen_secret(contexts_file.default_path(os.environ).parent, tenant, mode)
-        private = ed25519.private_key_from(hmac.digest(secret.encode(), b"v1a", "sha256"))
-        self.public_key = ed25519.public_of(private) if self.endpoint.signing_keys else ""
-        sign = ed25519.signer_of(private)
-        self._builder = RequestBuilder(lambda sealed, owner: secret, 1.0, lambda sealed, owner: sign)
+        self._builder = RequestBuilder(lambda sealed, owner: secret, 1.0, lambda sealed, owner: self._sign_v1a(secret))
         self._builder.prepared(self.endpoint, self._clock.now_ms())  # a secret that does not fit is refused at once
         self.is_ready = True
         return secret
+
+    def _sign_v1a(self, secret: str) -> SignMessage:
+        """Sign with a key derived from the secret, so that it is the same on every start."""
+        from app.adapters.secrets import ed25519
+
+        private = ed25519.private_key_from(hmac.digest(secret.encode(), b"v1a", "sha256"))
+        self.public_key = ed25519.public_of(private)
+        return ed25519.signer_of(private)
 
     def request(self, event: StreamedEvent, attempt: int) -> HttpRequest:
         """The request of an attempt, signed now."""

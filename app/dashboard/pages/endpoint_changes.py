@@ -56,7 +56,7 @@ async def rotate_key(desk: PageContext, visit: PageRequest) -> PageResult:
     """Rotate the signing key; its public half is on the page at any time."""
     body = body_of(RotateKeyIn, _overlap(visit))
     await webhook_actions.rotate_key(desk.api, visit.call(body, key=visit.field("key")))
-    return _back(visit, visit.path["id"], "key-rotated")
+    return _back(visit, visit.path["id"], "key_rotated")
 
 
 def _overlap(visit: PageRequest) -> dict[str, int | str]:

@@ -11,7 +11,7 @@ from app.core.model.endpoint import Endpoint, in_use
 from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage
 from app.profiles.catalog import get as profile_of
 from app.profiles.contract import SignMessage
-from app.profiles.receiver_code.snippets import snippets
+from app.profiles.receiver_code.snippets import snippets, v1a_snippets
 from app.profiles.verification import CandidateKey, CandidateSecret, Verification, read_headers, verify
 
 #: characters of a pasted body, and of pasted headers
@@ -21,7 +21,7 @@ MOST_HEADERS = 20_000
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     """The code, in the language that the query names, and an empty box."""
-    return _page(visit, webhooks.owned(desk.api, visit.call()), None)
+    return _page(desk, visit, webhooks.owned(desk.api, visit.call()), None)
 
 
 async def check(desk: PageContext, visit: PageRequest) -> PageResult:
@@ -30,12 +30,12 @@ async def check(desk: PageContext, visit: PageRequest) -> PageResult:
     headers, body = _pasted(visit, "headers"), _pasted(visit, "body")
     if len(headers) > MOST_HEADERS or len(body) > MOST_BODY:
         problem = f"At most {MOST_HEADERS:,} characters of headers and {MOST_BODY:,} of a body are checked."
-        return _page(visit, endpoint, None, problem=problem, status=413)
+        return _page(desk, visit, endpoint, None, problem=problem, status=413)
     try:
         secrets, signing_keys = _secrets(desk, endpoint), _signing_keys(desk, endpoint)
     except ConfigError:
         problem = "The endpoint's secret cannot be opened by this process. Ask the operator."
-        return _page(visit, endpoint, None, problem=problem, status=503)
+        return _page(desk, visit, endpoint, None, problem=problem, status=503)
     signer = profile_of(endpoint.signer)
     # A text area cannot end without the reader's own last line break.
     verification = verify(
@@ -46,18 +46,27 @@ async def check(desk: PageContext, visit: PageRequest) -> PageResult:
         desk.api.clock.now_ms() / 1000,
         signing_keys,
     )
-    return _page(visit, endpoint, verification)
+    return _page(desk, visit, endpoint, verification)
 
 
 def _page(
-    visit: PageRequest, endpoint: Endpoint, verification: Verification | None, *, problem: str = "", status: int = 200
+    desk: PageContext,
+    visit: PageRequest,
+    endpoint: Endpoint,
+    verification: Verification | None,
+    *,
+    problem: str = "",
+    status: int = 200,
 ) -> PageResult:
-    choices = snippets(profile_of(endpoint.signer))
+    signer = profile_of(endpoint.signer)
+    choices = snippets(signer) if endpoint.signature_scheme != "v1a" else ()
+    choices += v1a_snippets(signer) if endpoint.signature_scheme != "v1" else ()
     wanted = visit.query.get("language", "")
     values = {
         "endpoint": endpoint,
         "snippets": choices,
         "snippet": next((each for each in choices if each.language == wanted), choices[0] if choices else None),
+        "public_keys": [each.public for each in in_use(endpoint.signing_keys, desk.api.clock.now_ms())],
         "verification": verification,
         "problem": problem,
         "pasted": {name: _pasted(visit, name) if status == 200 else "" for name in ("headers", "body")},

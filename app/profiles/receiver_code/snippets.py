@@ -1,7 +1,7 @@
 """Code that verifies a profile's requests, for receivers in seven languages.
 
 The code is in the text files beside this module: `listed.<suffix>.txt` for Standard Webhooks and Svix, and
-`hex.<suffix>.txt` for one hex signature of the body. A file is a complete program text; only its placeholders
+`hex.<suffix>.txt` for one hex signature of the body; `ed25519.<suffix>.txt` is for v1a, in Python and Node. A file is a complete program text; only its placeholders
 (`__FAMILY__`, `__HEADER__`, `__PREFIX__`, `__UNSIGNED__`) depend on the profile.
 """
 
@@ -26,7 +26,7 @@ _UNSIGNED = "An endpoint without a secret receives unsigned requests; they do no
 class Snippet(NamedTuple):
     """A file with a function that verifies a request, and a comment that shows its use in a web framework."""
 
-    #: python, node, go, java, php, ruby or csharp
+    #: python, node, go, java, php, ruby, csharp; python-v1a, node-v1a
     language: str
     #: of the language, for people
     title: str
@@ -50,6 +50,11 @@ _LANGUAGES = (
     _Language("csharp", "C#", "WebhookSignature.cs"),
 )
 
+_V1A_LANGUAGES = (
+    _Language("python-v1a", "Python, v1a", "webhook_signature.py"),
+    _Language("node-v1a", "Node.js, v1a", "webhook-signature.js"),
+)
+
 
 def snippets(profile: Profile) -> tuple[Snippet, ...]:
     """One snippet for each language; none where the profile's signature or key is of its own kind."""
@@ -59,6 +64,14 @@ def snippets(profile: Profile) -> tuple[Snippet, ...]:
     if isinstance(scheme, HexSignature) and profile.key is text_key:
         return tuple(_snippet(each, _hex(_template("hex", each), scheme)) for each in _LANGUAGES)
     return ()
+
+
+def v1a_snippets(profile: Profile) -> tuple[Snippet, ...]:
+    """Code that verifies v1a with public keys; none where the profile's signature has no room for it."""
+    scheme = profile.headers
+    if not isinstance(scheme, ListedSignatures):
+        return ()
+    return tuple(_snippet(each, _listed(_template("ed25519", each), scheme)) for each in _V1A_LANGUAGES)
 
 
 def _snippet(language: _Language, code: str) -> Snippet:

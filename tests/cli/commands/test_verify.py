@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import standardwebhooks
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.e2e.harness import HOOKSTREAM
 from tests.patience import PATIENCE_S
@@ -68,3 +70,20 @@ def test_what_cannot_be_checked_is_wrong_usage(folder: Path) -> None:
         ("-", "--body", "-", "--secret-file", "secret"),
     ):
         assert run(folder, *words)[0] == 2, words
+
+
+def test_v1a_with_a_public_key(folder: Path) -> None:
+    key, at_s = Ed25519PrivateKey.generate(), int(datetime.now(UTC).timestamp())
+    signature = b64encode(key.sign(f"evt_1.{at_s}.".encode() + BODY)).decode()
+    head = f"Webhook-Id: evt_1\nWebhook-Timestamp: {at_s}\nWebhook-Signature: v1,AAAA v1a,{signature}\n\n"
+    (folder / "asymmetric").write_bytes(head.encode() + BODY)
+    public, other = (
+        f"whpk_{b64encode(each.public_key().public_bytes_raw()).decode()}"
+        for each in (key, Ed25519PrivateKey.generate())
+    )
+    code, text = run(folder, "asymmetric", "--public-key", other, "--public-key", public)
+    assert code == 0 and f"the private half of {public}" in text
+    assert run(folder, "asymmetric", "--public-key", other)[0] == 1
+    assert run(folder, "asymmetric", "--public-key", public, "--secret-file", "secret")[0] == 1, "v1 does not fit"
+    code, text = run(folder, "asymmetric", "--public-key", "whpk_nothing")
+    assert code not in (0, 1) and "32 bytes" in text

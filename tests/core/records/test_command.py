@@ -18,6 +18,7 @@ def test_names_of_commands() -> None:
         "endpoint.recover",
         "endpoint.remove",
         "endpoint.rotate",
+        "endpoint.rotate-key",
         "endpoint.suspend",
         "endpoint.update",
         "key.create",

@@ -8,7 +8,7 @@ import pytest
 from app.core import supersession
 from app.core.directory import Directory
 from app.core.model.delivery import DeliveryRevision
-from app.core.model.endpoint import SealedSecret
+from app.core.model.endpoint import SealedSecret, SigningKey
 from app.core.model.tenant import Tenant
 from app.core.records import command as command_record
 from app.core.records import registry
@@ -124,6 +124,35 @@ def test_a_rotated_secret_signs_until_the_overlap_ends() -> None:
     assert [each.blob for each in alive(at_once).endpoint("ep_1").secrets] == ["BBBB"]  # type: ignore[union-attr]
     gone = msgspec.structs.replace(rotate, secret=None, key=None)
     assert alive(gone).endpoint("ep_1").secrets == ()  # type: ignore[union-attr]
+
+
+def test_a_rotated_signing_key_signs_until_the_overlap_ends() -> None:
+    first, second = (
+        SigningKey(key_id="k", blob=blob, created_at_ms=2, public="whpk_" + letter * 43 + "=")
+        for blob, letter in (("AAAA", "a"), ("BBBB", "b"))
+    )
+    made = command_record.RotateSigningKey("ep_1", first, overlap_until_ms=NOW + 500, key="once")
+    rotate = command_record.RotateSigningKey("ep_1", second, overlap_until_ms=NOW + 500, key="twice")
+    keys = alive(made, rotate).endpoint("ep_1").signing_keys  # type: ignore[union-attr]
+    assert [(each.blob, each.expires_at_ms) for each in keys] == [("BBBB", None), ("AAAA", NOW + 500)]
+    again = alive(made, rotate, rotate).endpoint("ep_1")
+    assert again.signing_keys == keys, "the same request again"  # type: ignore[union-attr]
+    assert again.secrets[0].blob == "AAAA" and again.rotated_by is None  # type: ignore[union-attr]
+    at_once = msgspec.structs.replace(rotate, overlap_until_ms=NOW, key=None)
+    assert [each.blob for each in alive(made, at_once).endpoint("ep_1").signing_keys] == ["BBBB"]  # type: ignore[union-attr]
+    many = [msgspec.structs.replace(rotate, key=str(number)) for number in range(20)]
+    assert len(alive(*many).endpoint("ep_1").signing_keys) == 10  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("public", ["", "whpk_", "whpk_" + "a" * 44, "<script>", "whpk_" + "a" * 100_000])
+def test_a_signing_key_without_a_public_half_is_refused(public: str) -> None:
+    key = SigningKey(key_id="k", blob="AAAA", created_at_ms=2, public=public)
+    for action in (
+        command_record.RotateSigningKey("ep_1", key, overlap_until_ms=NOW),
+        UpdateEndpoint("ep_1", {"signing_keys": [msgspec.to_builtins(key)]}),
+    ):
+        code, detail = refused(action)
+        assert code == "invalid" and detail.startswith("signing_keys: ") and len(detail) < 200
 
 
 def test_revisions_are_stored_by_delivery_and_expire() -> None:
