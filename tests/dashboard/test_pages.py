@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from app.core.model.replay import ReplayEstimate
 from app.core.model.sensitive_headers import MASK
 from app.core.readmodel.rows import DeliveryRow, HourRow
 from app.dashboard.pages import endpoint_form
+from tests.dashboard.attack_stage import portal_of
 from tests.dashboard.stage import Browser, Stage, browser, hidden
 
 LIVE = "/ui/t/acme/live"
@@ -230,6 +232,39 @@ async def test_a_rotation_shows_the_new_secret_once_and_counts_the_old_one_down(
     secret = stage.ring.open(found.secrets[0], "acme/ep_1")
     assert secret in page and "data-countdown" in page
     assert secret not in (await acme.get(f"{LIVE}/endpoints/ep_1"))[1]
+
+
+async def test_the_public_keys_are_shown_with_the_scheme_and_rotated(stage: Stage, acme: Browser) -> None:
+    stage.endpoint()
+    path = f"{LIVE}/endpoints/ep_1"
+    assert "whpk_" not in (await acme.get(path))[1]
+    form = {"url": "https://acme.example/x", "types": ["*"], "version": "1", "signature_scheme": "both"}
+    status, _, _ = await acme.post(f"{path}/settings", form)
+    (first,) = stage.feed.directory.endpoint("ep_1").signing_keys  # type: ignore[union-attr]
+    page = html.unescape((await acme.get(path))[1])
+    assert status == 303 and first.public in page and "/.well-known/webhook-keys/ep_1" in page
+    assert (await acme.post(f"{path}/rotate-key", {"overlap": "²"}))[0] == 422
+    status, _, headers = await acme.post(f"{path}/rotate-key", {"overlap": "3600"})
+    second, earlier = stage.feed.directory.endpoint("ep_1").signing_keys  # type: ignore[union-attr]
+    page = html.unescape((await acme.get(headers["Location"]))[1])
+    assert status == 303 and earlier.public == first.public and "The signing key is replaced" in page
+    assert second.public in page and first.public in page and "data-countdown" in page
+    for sealed in (second, earlier):
+        assert stage.ring.open(sealed, "acme/ep_1").removeprefix("whsk_")[:40] not in page
+    page = html.unescape((await acme.get(f"{path}/verify?language=python-v1a"))[1])
+    assert "Ed25519PublicKey" in page and f"{second.public} {first.public}" in page and "hmac.digest" not in page
+    portal = await portal_of(stage)
+    async with browser(stage) as customer:
+        page = html.unescape((await customer.get(f"{portal}/endpoints/ep_1"))[1])
+        assert second.public in page and "rotate-key" not in page and "<dd>both</dd>" in page
+
+
+async def test_a_scheme_that_the_profile_cannot_carry_is_refused_beside_its_field(stage: Stage, acme: Browser) -> None:
+    stage.endpoint(profile="bota")
+    form = {"url": "https://acme.example/x", "types": ["*"], "version": "1", "signature_scheme": "v1a"}
+    status, page, _ = await acme.post(f"{LIVE}/endpoints/ep_1/settings", form)
+    assert status == 422 and "(standard and recall)" in page
+    assert stage.feed.directory.endpoint("ep_1").signing_keys == ()  # type: ignore[union-attr]
 
 
 async def test_a_replay_is_counted_first_and_then_begun(stage: Stage, acme: Browser) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 
 import pytest
 import standardwebhooks
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from app.dashboard.pages.verification import MOST_BODY
 from app.profiles.catalog import PROFILES
@@ -52,6 +54,26 @@ async def test_a_secret_that_signs_no_more_is_named(stage: Stage, acme: Browser)
     stage.clock.jump(7_200_000)
     _, page, _ = await acme.post(VERIFY, {"headers": before, "body": BODY})
     assert "signs no more" in page and "The signature is not valid." in page
+
+
+async def test_v1a_is_checked_with_the_keys_that_sign(stage: Stage, acme: Browser) -> None:
+    key = stage.ring.seal_key(None, "acme/ep_1", 0)
+    stage.endpoint(signature_scheme="both", signing_keys=(key,))
+    at_s = stage.clock.now_ms() // 1000
+    private = b64decode(stage.ring.open(key, "acme/ep_1").removeprefix("whsk_"))[:32]
+    made = Ed25519PrivateKey.from_private_bytes(private).sign(f"evt_1.{at_s}.{BODY}".encode())
+    headers = headers_of(stage, BODY).rstrip() + f" v1a,{b64encode(made).decode()}"
+    page = html.unescape((await acme.post(VERIFY, {"headers": headers, "body": BODY}))[1])
+    assert "The signature is valid." in page and f"current signing key {key.public}" in page
+    assert b64encode(private).decode()[:40] not in page
+    page = html.unescape((await acme.post(VERIFY, {"headers": headers, "body": BODY + " "}))[1])
+    assert "The signature is not valid." in page
+    many = headers + " v1a,AAAA" * 500
+    status, page, _ = await acme.post(VERIFY, {"headers": many, "body": "[" * MOST_BODY})
+    assert status == 200 and "The signature is not valid." in page
+    stage.endpoint(signature_scheme="v1a", signing_keys=(key,))
+    page = html.unescape((await acme.post(VERIFY, {"headers": headers, "body": BODY}))[1])
+    assert "The signature is valid." in page and "current secret" not in page
 
 
 async def test_what_is_pasted_is_bounded_and_harmless(stage: Stage, acme: Browser) -> None:

@@ -44,12 +44,23 @@ async def test_secrets_stay_secret(broker: RealBroker, prefix: str, tmp_path: Pa
         async with inbox("status:500,200") as (_, base):
             key = await running.key("acme")
             own = "whsec_bXktb3duLXNlY3JldC1vZi0yNC1ieXRlcyEh"
+            private = "whsk_cHJpdmF0ZS1rZXktb2YtYS10ZXN0LTMyLWJ5dGVzISE="
             made = await running.ask(
-                "POST", "/v1/webhooks", {"url": f"{base}/standard/a", "events": "*", "secret": own}, key=key
+                "POST",
+                "/v1/webhooks",
+                {
+                    "url": f"{base}/standard/a",
+                    "events": "*",
+                    "secret": own,
+                    "signature_scheme": "both",
+                    "signing_key": private,
+                },
+                key=key,
             )
             path = f"/v1/webhooks/{made.body['id']}"
             rotated = await running.ask("POST", f"{path}/rotate-secret", key=key)
             answers = [
+                await running.ask("POST", f"{path}/rotate-signing-key", key=key),
                 await running.ask("POST", f"{path}/test", key=key),
                 await running.ask("GET", path, key=key),
                 await running.ask("GET", "/v1/webhooks", key=key),
@@ -64,6 +75,8 @@ async def test_secrets_stay_secret(broker: RealBroker, prefix: str, tmp_path: Pa
     ring = running.environ["HOOKSTREAM_SECRET_KEYS"].partition(":")[2]
     secrets = {
         "given": own,
+        "private key": private.removeprefix("whsk_"),
+        "private key, as bytes": "private-key-of-a-test-32-bytes!!",
         "made": rotated.body["secret"],
         "key": key,
         "token": ADMIN_TOKEN,

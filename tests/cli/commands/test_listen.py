@@ -39,7 +39,7 @@ def ends(*words: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_request_verifies_as_one_of_its_profile(profile: str) -> None:
-    signer = listen._Signer(listen._endpoint("http://localhost:3000/x?y", profile, {"X-Shop": "dev"}), SECRET)
+    signer = listen._Signer(listen._endpoint("http://localhost:3000/x?y", profile, "v1", {"X-Shop": "dev"}), SECRET)
     signer.ready("acme", "live")
     request = signer.request(EVENT, 3)
     headers = {name.lower(): value for name, value in request.headers}
@@ -51,11 +51,29 @@ def test_a_request_verifies_as_one_of_its_profile(profile: str) -> None:
     assert headers["webhook-ordering-key"] == "k%20%C3%B6"
 
 
+@pytest.mark.parametrize("profile", ["standard", "recall"])
+@pytest.mark.parametrize("scheme", ["v1a", "both"])
+def test_v1a_verifies_with_the_public_key_of_the_secret(profile: str, scheme: str) -> None:
+    endpoint = listen._endpoint("http://localhost:3000/", profile, scheme, {})
+    signer, again = (listen._Signer(endpoint, SECRET) for _ in range(2))
+    for each in (signer, again):
+        each.ready("acme", "live")
+    assert signer.public_key == again.public_key and signer.public_key.startswith("whpk_")
+    request = signer.request(EVENT, 1)
+    headers, now_s = {name.lower(): value for name, value in request.headers}, SystemClock().now_ms() / 1000
+    assert CHECKS[profile](signer.public_key, headers, request.body, now_s) is None
+    assert CHECKS[profile](signer.public_key, headers, request.body + b" ", now_s) is not None
+    assert (CHECKS[profile](SECRET, headers, request.body, now_s) is None) is (scheme == "both")
+    assert CHECKS[profile]("whpk_AAAA", headers, request.body, now_s) is not None
+
+
 @pytest.mark.parametrize(
     ("words", "option"),
     [
         ((), "--forward-to"),
         (("--forward-to", "localhost:3000"), "--forward-to"),
+        (("--forward-to", "http://localhost:3000", "--signature-scheme", "v2"), "--signature-scheme"),
+        (("--forward-to", "http://localhost:3000", "--profile", "bota", "--signature-scheme", "v1a"), "Standard Webhooks"),
         (("--forward-to", "ftp://localhost"), "--forward-to"),
         (("--forward-to", "http://localhost:99999"), "--forward-to"),
         (("--forward-to", "http://localhost", "--profile", "nobody"), "--profile"),
