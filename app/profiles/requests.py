@@ -119,15 +119,15 @@ class RequestBuilder:
         profile = profile_of(endpoint.profile)
         signer = profile_of(endpoint.signer)
         scheme, owner = endpoint.signature_scheme, endpoint.secret_owner
-        secrets = endpoint.secrets if scheme != "v1a" else ()
-        signing_keys = endpoint.signing_keys if scheme != "v1" else ()
-        secrets, signing_keys = in_use(secrets, now_ms), in_use(signing_keys, now_ms)
+        secrets = in_use(endpoint.secrets, now_ms) if scheme != "v1a" else ()
+        signing_keys = in_use(endpoint.signing_keys, now_ms) if scheme != "v1" else ()
+        ends_ms = [each.expires_at_ms or _FOREVER for each in (*secrets, *signing_keys)]
         return EndpointRequestParts(
             source=endpoint,
             profile=profile,
             signature=signer.headers if scheme == "v1" else self._with_v1a(signer, signing_keys, owner),
             keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in secrets),
-            valid_until_ms=min((each.expires_at_ms or _FOREVER for each in (*secrets, *signing_keys)), default=_FOREVER),
+            valid_until_ms=min(ends_ms, default=_FOREVER),
             headers=opened(endpoint, self._open_secret),
             policy=self.policy(endpoint),
             timeout_s=endpoint.timeout or profile.timeout_s,

@@ -363,7 +363,8 @@ def _signature_header(name: str, value: str, profile: Profile) -> Json:
     """A header that only some profiles send; the example shows its format."""
     texts = {"id": "The event's id.", "timestamp": "When the attempt was made, in seconds; signed with the body."}
     text = texts.get(
-        name.rpartition("-")[2], "HMAC-SHA256 with the endpoint's secret; another profile's, where `signature` says so; Ed25519, where "
-        "`signature_scheme` does."
+        name.rpartition("-")[2],
+        "HMAC-SHA256 with the endpoint's secret; another profile's, where `signature` says so; Ed25519, where "
+        "`signature_scheme` does.",
     )
     return _header(name, text, {"type": "string", "examples": [value]}, profile.secret_required)

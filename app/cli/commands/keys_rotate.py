@@ -33,7 +33,7 @@ _SHOWN = 5
 
 @app.command("rotate")
 def rotate(output: OutputOption = OutputFormat.table) -> None:
-    """Seal every signing secret, signing key and sealed header with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
+    """Seal signing secrets, signing keys and headers with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
 
     First put the new key in front of the ring of every process, and restart them. Afterwards the former keys can be
     removed. It can be interrupted and repeated: secrets that the first key has sealed are left alone. Receivers notice

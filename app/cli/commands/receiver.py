@@ -17,7 +17,8 @@ def receiver(
     port: Annotated[int, typer.Option(help="0 = any free one.")] = default_ports.RECEIVER,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     secret: Annotated[
-        list[str] | None, typer.Option(help="PATH=PROFILE:SECRET: verify requests to PATH; SECRET may be a public key, whpk_…. Repeatable.")
+        list[str] | None,
+        typer.Option(help="PATH=PROFILE:SECRET: verify requests to PATH, also with a public key, whpk_…. Repeatable."),
     ] = None,
     fault: Annotated[
         str | None,

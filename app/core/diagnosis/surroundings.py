@@ -117,7 +117,8 @@ def judge_secrets(
     """Signing secrets, signing keys and header values that no key of the ring opens; secrets that have expired are ignored."""
     unopened: dict[str, str] = {}
     for endpoint in endpoints:
-        for sealed in (*endpoint.secrets, *endpoint.signing_keys, *endpoint.sealed_headers.values()):
+        secrets = (*endpoint.secrets, *endpoint.signing_keys, *endpoint.sealed_headers.values())
+        for sealed in secrets:
             if sealed.expires_at_ms is not None and sealed.expires_at_ms <= now_ms:
                 continue
             try:

@@ -1,8 +1,9 @@
 """Code that verifies a profile's requests, for receivers in seven languages.
 
 The code is in the text files beside this module: `listed.<suffix>.txt` for Standard Webhooks and Svix, and
-`hex.<suffix>.txt` for one hex signature of the body; `ed25519.<suffix>.txt` is for v1a, in Python and Node. A file is a complete program text; only its placeholders
-(`__FAMILY__`, `__HEADER__`, `__PREFIX__`, `__UNSIGNED__`) depend on the profile.
+`hex.<suffix>.txt` for one hex signature of the body; `ed25519.<suffix>.txt` is for v1a, in Python and Node. A file is a
+complete program text; only its placeholders (`__FAMILY__`, `__HEADER__`, `__PREFIX__`, `__UNSIGNED__`) depend on the
+profile.
 """
 
 from __future__ import annotations
