@@ -253,10 +253,12 @@ async def test_the_public_keys_are_shown_with_the_scheme_and_rotated(stage: Stag
         assert stage.ring.open(sealed, "acme/ep_1").removeprefix("whsk_")[:40] not in page
     page = html.unescape((await acme.get(f"{path}/verify?language=python-v1a"))[1])
     assert "Ed25519PublicKey" in page and f"{second.public} {first.public}" in page and "hmac.digest" not in page
-    portal = await portal_of(stage)
-    async with browser(stage) as customer:
-        page = html.unescape((await customer.get(f"{portal}/endpoints/ep_1"))[1])
-        assert second.public in page and "rotate-key" not in page and "<dd>both</dd>" in page
+    for scopes, may_rotate in ((["read"], False), (["read", "write"], True)):
+        portal = await portal_of(stage, scopes=scopes)
+        async with browser(stage) as customer:
+            page = html.unescape((await customer.get(f"{portal}/endpoints/ep_1"))[1])
+            assert second.public in page and ("/rotate-key" in page) is may_rotate
+            assert ("<dd>both</dd>" in page) is not may_rotate
 
 
 async def test_a_scheme_that_the_profile_cannot_carry_is_refused_beside_its_field(stage: Stage, acme: Browser) -> None:
