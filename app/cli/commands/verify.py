@@ -75,7 +75,7 @@ def _candidate(public: str) -> CandidateKey:
     from app.adapters.secrets import ed25519
     from app.profiles.verification import CandidateKey
 
-    ed25519.fits(public, b"", b"")  # refuses what is none
+    ed25519.fits(public, b"", b"")  # raises if it is no public key
     return CandidateKey(
         lambda message, signatures: any(ed25519.fits(public, message, each) for each in signatures),
         f"the private half of {public}",
