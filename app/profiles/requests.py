@@ -16,6 +16,7 @@ from app.core.records.raw_event import data_of
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard
 from app.profiles.contract import EventView, HeaderPairs, Profile, SignMessage
+from app.profiles.message_signatures import MessageSignatures, target_of
 from app.profiles.policy import RetryPolicy
 from app.profiles.signatures import Ed25519Signatures, ListedSignatures
 
@@ -34,7 +35,7 @@ class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
     #: the object that the values were derived from; a removed and recreated endpoint may have the same version
     source: Endpoint
     profile: Profile
-    #: the signature headers: those of the endpoint's profile or another one, or with v1a; see `Profile.headers`
+    #: the signature headers: those of the endpoint's profile or another one, or Ed25519's; see `Profile.headers`
     signature: Callable[[bytes, Sequence[bytes], str, int], HeaderPairs]
     keys: tuple[bytes, ...]
     #: the keys change at that time (the overlap of a secret or signing key ends)
@@ -119,13 +120,13 @@ class RequestBuilder:
         profile = profile_of(endpoint.profile)
         signer = profile_of(endpoint.signer)
         scheme, owner = endpoint.signature_scheme, endpoint.secret_owner
-        secrets = in_use(endpoint.secrets, now_ms) if scheme != "v1a" else ()
+        secrets = in_use(endpoint.secrets, now_ms) if scheme in ("v1", "both") else ()
         signing_keys = in_use(endpoint.signing_keys, now_ms) if scheme != "v1" else ()
         ends_ms = [each.expires_at_ms or _FOREVER for each in (*secrets, *signing_keys)]
         return EndpointRequestParts(
             source=endpoint,
             profile=profile,
-            signature=signer.headers if scheme == "v1" else self._with_v1a(signer, signing_keys, owner),
+            signature=signer.headers if scheme == "v1" else self._asymmetric(endpoint, signer, signing_keys),
             keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in secrets),
             valid_until_ms=min(ends_ms, default=_FOREVER),
             headers=opened(endpoint, self._open_secret),
@@ -133,7 +134,13 @@ class RequestBuilder:
             timeout_s=endpoint.timeout or profile.timeout_s,
         )
 
-    def _with_v1a(self, signer: Profile, signing_keys: Sequence[SigningKey], owner: str) -> Ed25519Signatures:
+    def _asymmetric(
+        self, endpoint: Endpoint, signer: Profile, signing_keys: Sequence[SigningKey]
+    ) -> Ed25519Signatures | MessageSignatures:
+        owner = endpoint.secret_owner
+        if endpoint.signature_scheme == "rfc9421":
+            signers = tuple((each.public, self._signer(each, owner)) for each in signing_keys)
+            return MessageSignatures(target_of(endpoint.url), signers)
         if not isinstance(signer.headers, ListedSignatures):
             raise Defect(f"the signature of the profile {signer.name} has no v1a")
         return Ed25519Signatures(signer.headers, tuple(self._signer(each, owner) for each in signing_keys))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from app.core.errors import ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret, in_use
+from app.core.model.endpoint_settings import SigningScheme
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
 from app.profiles.signatures import ListedSignatures
@@ -16,9 +17,9 @@ def can_sign_v1a(signer: Profile) -> bool:
     return isinstance(signer.headers, ListedSignatures)
 
 
-def v1a_problem(signer: Profile) -> str | None:
-    """Why v1a cannot be sent with the profile's signature, in one sentence; None: it can."""
-    if can_sign_v1a(signer):
+def scheme_problem(scheme: SigningScheme, signer: Profile) -> str | None:
+    """Why a scheme cannot be sent with the profile's signature, in one sentence; None: it can."""
+    if scheme in ("v1", "rfc9421") or can_sign_v1a(signer):
         return None
     able = " and ".join(name for name, profile in PROFILES.items() if can_sign_v1a(profile))
     return f"v1a needs a signature in the style of Standard Webhooks ({able}); that of {signer.name} is HMAC alone"
@@ -33,9 +34,9 @@ def secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str]
     if signer is None:
         return None  # an unknown name is refused on its own account
     if endpoint.signature_scheme != "v1":
-        problem = v1a_problem(signer)
+        problem = scheme_problem(endpoint.signature_scheme, signer)
         if problem is None and not in_use(endpoint.signing_keys, now_ms):
-            problem = "v1a needs a signing key, and the endpoint has none: rotate its signing key first"
+            problem = f"{endpoint.signature_scheme} needs a signing key, and the endpoint has none: rotate it first"
         if problem is not None:
             return f"signature_scheme: {problem}"
     valid = in_use(endpoint.secrets, now_ms)

@@ -24,7 +24,7 @@ class WebhookIn(EndpointSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     profile: ProfileName | None = None
     #: signing secret; one is generated when it is left out
     secret: Secret | None = None
-    #: private key for v1a, `whsk_…`; one is made when v1a is asked for and it is left out
+    #: private Ed25519 key, `whsk_…`; one is made when the scheme needs it and it is left out
     signing_key: Secret | None = None
     #: send without a signature, where the profile allows it
     unsigned: bool = False
@@ -65,7 +65,7 @@ class SecretInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A public key that verifies v1a signatures."""
+    """A public key that verifies v1a and RFC 9421 signatures."""
 
     #: `whpk_` and the base64 of 32 bytes
     public_key: str
@@ -115,7 +115,7 @@ class Webhook(EndpointSettings, frozen=True, kw_only=True, omit_defaults=False):
     circuit: CircuitOut
     #: newest first; empty: requests are not signed
     secrets: list[SecretInfo]
-    #: the keys of v1a that sign where `signature_scheme` asks for it, newest first
+    #: the Ed25519 keys that sign where `signature_scheme` asks for it, newest first
     signing_keys: list[PublishedKey]
     recoverable: Recoverable | None
     #: counts the changes; also the ETag

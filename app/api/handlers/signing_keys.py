@@ -13,10 +13,11 @@ from app.api.problems import invalid, not_found
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import ConfigError
 from app.core.model.endpoint import Endpoint, SigningKey, in_use
+from app.core.model.endpoint_settings import SigningScheme
 from app.core.model.timestamps import iso
 from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
-from app.profiles.secrets import v1a_problem
+from app.profiles.secrets import scheme_problem
 
 #: how long receivers may keep the published keys
 _CACHED = {"Cache-Control": "public, max-age=60"}
@@ -45,20 +46,20 @@ def public_keys(endpoint: Endpoint, now_ms: int) -> list[PublishedKey]:
 
 
 def first_keys(
-    api: ApiServices, signer: Profile, scheme: str, private: str | None, owner: str
+    api: ApiServices, signer: Profile, scheme: SigningScheme, private: str | None, owner: str
 ) -> tuple[SigningKey, ...]:
     """The signing keys of a new endpoint: the given one, or one that is made where the scheme needs it.
 
-    Raises `ApiError` if the signature of `signer` has no v1a, or the key is none.
+    Raises `ApiError` if the signature of `signer` has no room for the scheme, or the key is none.
     """
     if scheme == "v1" and private is None:
         return ()
-    check_scheme(signer, "/signing_key" if scheme == "v1" else "/signature_scheme")
+    _check_scheme(scheme, signer, "/signature_scheme")
     return (sealed_key(api, private, owner),)
 
 
 def changed_keys(api: ApiServices, endpoint: Endpoint, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`changes`, with a new signing key if they ask for v1a and the endpoint has none. Raises `ApiError`."""
+    """`changes`, with a new signing key if they need one and the endpoint has none. Raises `ApiError`."""
     if not {"signature", "signature_scheme"} & changes.keys():
         return dict(changes)
     fresh = msgspec.structs.replace(
@@ -66,15 +67,15 @@ def changed_keys(api: ApiServices, endpoint: Endpoint, changes: Mapping[str, Any
     )
     if fresh.signature_scheme == "v1" or fresh.signer not in PROFILES:  # an unknown name is refused by the registry
         return dict(changes)
-    check_scheme(PROFILES[fresh.signer], "/signature_scheme" if "signature_scheme" in changes else "/signature")
+    pointer = "/signature_scheme" if "signature_scheme" in changes else "/signature"
+    _check_scheme(fresh.signature_scheme, PROFILES[fresh.signer], pointer)
     if endpoint.signing_keys:
         return dict(changes)
     return {**changes, "signing_keys": (sealed_key(api, None, endpoint.secret_owner),)}
 
 
-def check_scheme(signer: Profile, pointer: str) -> None:
-    """Raise `ApiError` if v1a cannot be sent with the profile's signature."""
-    problem = v1a_problem(signer)
+def _check_scheme(scheme: SigningScheme, signer: Profile, pointer: str) -> None:
+    problem = scheme_problem(scheme, signer)
     if problem is not None:
         raise invalid(FieldError(detail=problem, pointer=pointer))
 

@@ -7,7 +7,7 @@ import msgspec
 from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import RotateIn, RotateKeyIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
 from app.api.handlers import audit, replays, webhook_test_tracing
-from app.api.handlers.signing_keys import check_scheme, sealed_key
+from app.api.handlers.signing_keys import sealed_key
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.handlers.webhooks import owned, present_endpoint, sealed, with_secret
 from app.api.problems import ApiError, invalid
@@ -94,7 +94,6 @@ async def rotate_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Replace the signing key, or make the first one. A repetition with the same Idempotency-Key changes nothing."""
     body: RotateKeyIn = call.body or RotateKeyIn()
     endpoint = owned(api, call)
-    check_scheme(PROFILES[endpoint.signer], "/signing_key")
     action = RotateSigningKey(
         endpoint.id,
         sealed_key(api, body.signing_key, endpoint.secret_owner),

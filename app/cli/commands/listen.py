@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 from urllib.parse import urlsplit
 
 import typer
@@ -21,6 +21,7 @@ from app.cli.connect.listen_secret import listen_secret
 from app.cli.connect.tenant_options import ModeOption, TenantOption, address
 from app.cli.terminal.inputs import WHY_FILE, pairs_of, secret_of
 from app.cli.terminal.output import OutputFormat, OutputOption, show_json
+from app.core.model.endpoint_settings import SigningScheme
 
 if TYPE_CHECKING:
     from app.adapters.http.api_client import ApiClient
@@ -55,8 +56,8 @@ def listen(
         str,
         typer.Option(
             "--signature-scheme",
-            help="v1, v1a (Ed25519, with a key for this machine, tenant and mode) or both.",
-            autocompletion=["v1", "v1a", "both"].copy,
+            help="v1; or v1a, both, rfc9421 (Ed25519, with a key for this machine, tenant and mode).",
+            autocompletion=list(get_args(SigningScheme)).copy,
         ),
     ] = "v1",
     header: Annotated[list[str] | None, typer.Option(help="Further header, 'Name: value'. Repeatable.")] = None,
@@ -200,7 +201,7 @@ def _endpoint(url: str, profile: str, scheme: str, headers: dict[str, str]) -> E
     from app.core.model.endpoint import Endpoint, SealedSecret, SigningKey
     from app.core.model.endpoint_settings import RULES
     from app.profiles.catalog import PROFILES
-    from app.profiles.secrets import v1a_problem
+    from app.profiles.secrets import scheme_problem
 
     try:
         parts = urlsplit(url)
@@ -211,9 +212,9 @@ def _endpoint(url: str, profile: str, scheme: str, headers: dict[str, str]) -> E
         raise typer.BadParameter("--forward-to: an address such as http://localhost:3000/hooks")
     if profile not in PROFILES:
         raise typer.BadParameter(f"--profile: one of {', '.join(PROFILES)}")
-    if scheme not in ("v1", "v1a", "both"):
-        raise typer.BadParameter("--signature-scheme: v1, v1a or both")
-    problem = v1a_problem(PROFILES[profile]) if scheme != "v1" else None
+    if scheme not in get_args(SigningScheme):
+        raise typer.BadParameter(f"--signature-scheme: one of {', '.join(get_args(SigningScheme))}")
+    problem = scheme_problem(cast(Any, scheme), PROFILES[profile])
     if problem is not None:
         raise typer.BadParameter(f"--signature-scheme: {problem}")
     problems = list(RULES["headers"](headers))

@@ -18,6 +18,7 @@ from app.core.filters.parsing import parse
 from app.core.model.event_types import is_pattern
 
 Ordering = Literal["none", "fifo"]
+SigningScheme = Literal["v1", "v1a", "both", "rfc9421"]
 
 #: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value
 Widget = Literal["url", "types", "text", "pairs", "numbers", "number", "choice", "profile", "json"]
@@ -175,15 +176,20 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         ),
     ] = None
     signature_scheme: Annotated[
-        Literal["v1", "v1a", "both"],
+        SigningScheme,
         _shown(
-            "Schemes of a Standard Webhooks signature. `v1`: HMAC with the secret. `v1a`: Ed25519, which receivers "
-            "verify with a public key. `both`: the header has both.",
+            "How requests are signed. `v1`: HMAC with the secret. `v1a`: Ed25519, which receivers verify with a public "
+            "key. `both`: the header of Standard Webhooks has both. `rfc9421`: Ed25519 in an HTTP message signature.",
             Surface(
                 option="--signature-scheme",
                 label="Signature scheme",
                 widget="choice",
-                choices=(("v1", "v1: HMAC"), ("v1a", "v1a: Ed25519"), ("both", "both")),
+                choices=(
+                    ("v1", "v1: HMAC"),
+                    ("v1a", "v1a: Ed25519"),
+                    ("both", "v1 and v1a"),
+                    ("rfc9421", "RFC 9421: Ed25519"),
+                ),
             ),
         ),
     ] = "v1"

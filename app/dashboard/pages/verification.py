@@ -17,6 +17,10 @@ from app.profiles.verification import CandidateKey, CandidateSecret, Verificatio
 #: characters of a pasted body, and of pasted headers
 MOST_BODY = 200_000
 MOST_HEADERS = 20_000
+_NOT_CHECKED = (
+    "Its requests have HTTP message signatures (RFC 9421), which cannot be checked here: use a library, as the document "
+    "on signatures shows."
+)
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
@@ -31,6 +35,8 @@ async def check(desk: PageContext, visit: PageRequest) -> PageResult:
     if len(headers) > MOST_HEADERS or len(body) > MOST_BODY:
         problem = f"At most {MOST_HEADERS:,} characters of headers and {MOST_BODY:,} of a body are checked."
         return _page(desk, visit, endpoint, None, problem=problem, status=413)
+    if endpoint.signature_scheme == "rfc9421":
+        return _page(desk, visit, endpoint, None, problem=_NOT_CHECKED)
     try:
         secrets, signing_keys = _secrets(desk, endpoint), _signing_keys(desk, endpoint)
     except ConfigError:
@@ -59,8 +65,8 @@ def _page(
     status: int = 200,
 ) -> PageResult:
     signer = profile_of(endpoint.signer)
-    choices = snippets(signer) if endpoint.signature_scheme != "v1a" else ()
-    choices += v1a_snippets(signer) if endpoint.signature_scheme != "v1" else ()
+    choices = snippets(signer) if endpoint.signature_scheme in ("v1", "both") else ()
+    choices += v1a_snippets(signer) if endpoint.signature_scheme in ("v1a", "both") else ()
     wanted = visit.query.get("language", "")
     values = {
         "endpoint": endpoint,

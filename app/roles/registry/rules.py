@@ -23,6 +23,7 @@ from app.core.model.tenant import ApiKey, Brand, Tenant
 #: not `.` or `..`, which clients remove from paths
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_OF_MESSAGE_SIGNATURES = frozenset({"content-digest", "signature", "signature-input"})
 _PUBLIC_KEY = re.compile(r"whpk_[A-Za-z0-9+/]{43}=")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 #: characters of a sealed secret at most: base64 of its UTF-8 with nonce and tag
@@ -119,6 +120,10 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
     ):
         yield f"secrets: at most {limits.SECRETS}, each of at most {limits.SECRET} characters before it is sealed"
     yield from signing_key_problems(endpoint.signing_keys)
+    if endpoint.signature_scheme == "rfc9421":
+        for name in endpoint.headers:
+            if name.lower() in _OF_MESSAGE_SIGNATURES:
+                yield f"headers: {name} is set by the signature scheme rfc9421"
     yield from _sealed_headers(endpoint)
 
 
