@@ -19,8 +19,9 @@ _COVERED = '("@method" "@authority" "@path" "@query" "content-digest" "content-t
 class MessageSignatures(msgspec.Struct, frozen=True):
     """`Profile.headers` of RFC 9421, for the URL and the keys of one endpoint.
 
-    The headers are `content-digest`, `signature-input` and `signature`. Each key gives one signature, with the labels
-    `sig1`, `sig2`, … and the public key as `keyid`, so that a receiver may hold the old or the new one in a rotation.
+    The headers are `content-digest`, `signature-input` and `signature`. Each key gives one signature, so that a receiver
+    may hold the old or the new one in a rotation. The public key is its `keyid`, and its `tag`, too, by which a receiver
+    selects the signature that it can verify; the labels are `sig1`, `sig2`, …
     """
 
     #: the lines of the signature base up to the digest, which are those of all requests of the endpoint
@@ -36,7 +37,7 @@ class MessageSignatures(msgspec.Struct, frozen=True):
         covered = f'{self.target}"content-digest": {digest}\n"content-type": application/json\n"webhook-id": {event_id}\n'
         inputs, signatures = [], []
         for number, (public, sign) in enumerate(self.signers, 1):
-            parameters = f'{_COVERED};created={at_s};keyid="{public}";alg="ed25519"'
+            parameters = f'{_COVERED};created={at_s};keyid="{public}";alg="ed25519";tag="{public}"'
             signature = sign(f'{covered}"@signature-params": {parameters}'.encode())
             inputs.append(f"sig{number}={parameters}")
             signatures.append(f"sig{number}=:{b64encode(signature).decode()}:")

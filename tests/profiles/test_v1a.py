@@ -48,7 +48,7 @@ def endpoint(profile: str, scheme: Any, *keys: SigningKey, **more: Any) -> Endpo
         id="ep",
         tenant="acme",
         mode="live",
-        url="https://a.example/",
+        url=more.pop("url", "https://a.example/"),
         events=("*",),
         profile=profile,
         secrets=(RING.seal(SECRET, "acme/ep", 0),),
