@@ -148,6 +148,21 @@ async def test_a_signature_without_room_is_refused_with_a_sentence(profile: str)
         assert status == 422 and problem["errors"][0]["pointer"] == "/signature"
 
 
+@pytest.mark.parametrize("profile", ["standard", "bota"])
+async def test_message_signatures_are_for_every_profile_and_own_their_headers(profile: str) -> None:
+    async with open_stage() as stage:
+        made = await created(stage, profile=profile, signature_scheme="rfc9421")
+        path = f"/v1/webhooks/{made['id']}"
+        assert await published(stage, made["id"]) == [each["public_key"] for each in made["signing_keys"]]
+        assert (await call(stage, "POST", f"{path}/rotate-signing-key", {}))[0] == 200
+        status, problem = await call(stage, "PATCH", path, {"headers": {"Signature": "x"}})
+        assert status == 422 and problem["errors"][0]["pointer"] == "/headers"
+        await call(stage, "PATCH", path, {"signature_scheme": "v1"})
+        assert (await call(stage, "PATCH", path, {"headers": {"Signature": "x"}}))[0] == 200
+        status, problem = await call(stage, "PATCH", path, {"signature_scheme": "rfc9421"})
+        assert status == 422 and "Signature is set by" in problem["detail"]
+
+
 @pytest.mark.parametrize("key", ["", "whsk_", "whsec_AAAA", "whsk_AAAA", "whsk_" + "A" * 400, "ä"])
 async def test_what_is_no_private_key_is_refused(key: str) -> None:
     async with open_stage() as stage:

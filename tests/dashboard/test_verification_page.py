@@ -74,6 +74,9 @@ async def test_v1a_is_checked_with_the_keys_that_sign(stage: Stage, acme: Browse
     stage.endpoint(signature_scheme="v1a", signing_keys=(key,))
     page = html.unescape((await acme.post(VERIFY, {"headers": headers, "body": BODY}))[1])
     assert "The signature is valid." in page and "current secret" not in page
+    stage.endpoint(signature_scheme="rfc9421", signing_keys=(key,))
+    status, page, _ = await acme.post(VERIFY, {"headers": headers, "body": BODY})
+    assert status == 200 and "RFC 9421" in page and "The signature is" not in page
 
 
 async def test_what_is_pasted_is_bounded_and_harmless(stage: Stage, acme: Browser) -> None:

@@ -6,12 +6,14 @@ import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from http_message_signatures import HTTPMessageVerifier, MappingKeyResolver, algorithms
 from standardwebhooks import Webhook as StandardVerifier
 
 from app.embedded.receiver.receiver import Received
@@ -108,6 +110,26 @@ async def test_both_schemes_verify_through_a_rotation_and_a_change(
         received = await sent()
         assert schemes(received.headers) == ["v1"]
         StandardVerifier(made["secret"]).verify(received.body, received.headers)
+
+
+async def test_a_message_signature_verifies_at_the_receiver(shared: Service) -> None:
+    key = await shared.key("messages", profile="bota")
+    async with inbox() as (box, base):
+        body = {"url": f"{base}/other/a?x=1&y=%20", "events": "*", "signature_scheme": "rfc9421"}
+        made = (await shared.ask("POST", "/v1/webhooks", body, key=key)).body
+        public = made["signing_keys"][0]["public_key"]
+        await shared.ask("POST", "/v1/events", {"type": "a.b", "data": {"text": "für 3 €"}}, key=key)
+        await box.until(lambda: bool(box.received))
+        received = box.received[0]
+        url = f"http://{received.headers['host']}/other/a?x=1&y=%20"
+        raw = Ed25519PublicKey.from_public_bytes(b64decode(public.removeprefix("whpk_")))
+        verifier = HTTPMessageVerifier(
+            signature_algorithm=algorithms.ED25519,
+            key_resolver=MappingKeyResolver(public_keys={public: raw}, private_keys={}),
+        )
+        message = SimpleNamespace(method="POST", url=url, headers=received.headers)
+        (result,) = verifier.verify(message, body=received.body, expect_tag=public)
+        assert result.body == received.body and "x-bota-signature" not in received.headers
 
 
 async def test_over_kafka_a_key_is_made_rotated_and_never_shown(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 from base64 import b64decode, b64encode
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import flask
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from http_message_signatures import HTTPMessageVerifier, InvalidSignature, MappingKeyResolver, algorithms
@@ -135,3 +137,23 @@ def test_the_signature_is_made_with_the_private_half() -> None:
         f'"@signature-params": {headers["signature-input"].removeprefix("sig1=")}'
     )
     private.public_key().verify(b64decode(headers["signature"].removeprefix("sig1=:").removesuffix(":")), base.encode())
+
+
+def test_the_code_of_the_document_works() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "signatures.md").read_text(encoding="utf-8")
+    code = document.partition("## HTTP message signatures")[2].partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    key, app = signing_key(), flask.Flask("receiver")
+    request = built(endpoint("standard", "rfc9421", key, url="https://a.example/hooks?a=1"))
+
+    @app.post("/hooks")
+    def hooks() -> tuple[bytes, int]:
+        try:
+            return names["verify"](flask.request, key.public), 200
+        except InvalidSignature:
+            return b"", 401
+
+    for body, status in ((request.body, 200), (request.body + b" ", 401)):
+        answer = app.test_client().post(request.url, data=body, headers=list(request.headers))
+        assert answer.status_code == status and answer.data == (body if status == 200 else b"")
