@@ -19,9 +19,9 @@ _COVERED = '("@method" "@authority" "@path" "@query" "content-digest" "content-t
 class MessageSignatures(msgspec.Struct, frozen=True):
     """`Profile.headers` of RFC 9421, for the URL and the keys of one endpoint.
 
-    The headers are `content-digest`, `signature-input` and `signature`. Each key gives one signature, so that a receiver
-    may hold the old or the new one in a rotation. The public key is its `keyid`, and its `tag`, too, by which a receiver
-    selects the signature that it can verify; the labels are `sig1`, `sig2`, …
+    The headers are `content-digest`, `signature-input` and `signature`. Each key gives one signature, so that a
+    receiver may hold the old or the new one in a rotation. The public key is its `keyid`, and its `tag`, too, by which
+    a receiver selects the signature that it can verify; the labels are `sig1`, `sig2`, …
     """
 
     #: the lines of the signature base up to the digest, which are those of all requests of the endpoint
@@ -34,7 +34,9 @@ class MessageSignatures(msgspec.Struct, frozen=True):
         if not self.signers:
             raise Defect("signature needs a key: requests never go out unsigned where a scheme is asked for")
         digest = f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"
-        covered = f'{self.target}"content-digest": {digest}\n"content-type": application/json\n"webhook-id": {event_id}\n'
+        covered = (
+            f'{self.target}"content-digest": {digest}\n"content-type": application/json\n"webhook-id": {event_id}\n'
+        )
         inputs, signatures = [], []
         for number, (public, sign) in enumerate(self.signers, 1):
             parameters = f'{_COVERED};created={at_s};keyid="{public}";alg="ed25519";tag="{public}"'

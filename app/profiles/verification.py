@@ -198,9 +198,7 @@ def _hex(
     yield from _matching(_derived(profile, secrets), body, fits, scheme.header)
 
 
-def _matching(
-    keys: Sequence[_Key], body: bytes, fits: Callable[[Any, bytes], bool], header: str
-) -> Iterator[Finding]:
+def _matching(keys: Sequence[_Key], body: bytes, fits: Callable[[Any, bytes], bool], header: str) -> Iterator[Finding]:
     match = _search(keys, body, fits)
     if match is None:
         yield Finding(

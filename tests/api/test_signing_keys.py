@@ -184,7 +184,9 @@ async def test_two_changes_at_once_do_not_replace_each_others_key() -> None:
         assert {status for status, _ in answers} <= {200, 412}
         await call(stage, "PATCH", path, {"signature_scheme": "both"})
         (key,) = await published(stage, made["id"])
-        assert {each["public_key"] for status, body in answers if status == 200 for each in body["signing_keys"]} == {key}
+        assert {each["public_key"] for status, body in answers if status == 200 for each in body["signing_keys"]} == {
+            key
+        }
 
 
 async def test_strangers_learn_no_more_than_keys_and_may_not_ask_too_often() -> None:
@@ -197,10 +199,7 @@ async def test_strangers_learn_no_more_than_keys_and_may_not_ask_too_often() -> 
         assert (await request(stage, "GET", "/.well-known/webhook-keys/x", {"a": 1}, key="")).status == 413
         assert (await request(stage, "POST", "/.well-known/webhook-keys/x", key="")).status == 405
         stage.server.limits = CallLimits(5, 20)
-        statuses = [
-            (await request(stage, "GET", "/.well-known/webhook-keys/x", key="")).status
-            for _ in range(10)
-        ]
+        statuses = [(await request(stage, "GET", "/.well-known/webhook-keys/x", key="")).status for _ in range(10)]
         assert statuses[0] == 404 and statuses[-1] == 429, statuses
 
 

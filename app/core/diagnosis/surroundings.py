@@ -114,7 +114,7 @@ def judge_schema(there: str | None, wanted: str, usable: bool) -> list[DoctorFin
 def judge_secrets(
     endpoints: Iterable[Endpoint], open_secret: Callable[[SealedSecret, str], str], now_ms: int
 ) -> list[DoctorFinding]:
-    """Signing secrets, signing keys and header values that no key of the ring opens; secrets that have expired are ignored."""
+    """Secrets, signing keys and header values that no key of the ring opens; those that have expired are ignored."""
     unopened: dict[str, str] = {}
     for endpoint in endpoints:
         secrets = (*endpoint.secrets, *endpoint.signing_keys, *endpoint.sealed_headers.values())

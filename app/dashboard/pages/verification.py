@@ -18,8 +18,8 @@ from app.profiles.verification import CandidateKey, CandidateSecret, Verificatio
 MOST_BODY = 200_000
 MOST_HEADERS = 20_000
 _NOT_CHECKED = (
-    "Its requests have HTTP message signatures (RFC 9421), which cannot be checked here: use a library, as the document "
-    "on signatures shows."
+    "Its requests have HTTP message signatures (RFC 9421), which cannot be checked here: use a library, as the "
+    "document on signatures shows."
 )
 
 

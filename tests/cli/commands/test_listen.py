@@ -73,7 +73,10 @@ def test_v1a_verifies_with_the_public_key_of_the_secret(profile: str, scheme: st
         ((), "--forward-to"),
         (("--forward-to", "localhost:3000"), "--forward-to"),
         (("--forward-to", "http://localhost:3000", "--signature-scheme", "v2"), "--signature-scheme"),
-        (("--forward-to", "http://localhost:3000", "--profile", "bota", "--signature-scheme", "v1a"), "Standard Webhooks"),
+        (
+            ("--forward-to", "http://localhost:3000", "--profile", "bota", "--signature-scheme", "v1a"),
+            "Standard Webhooks",
+        ),
         (("--forward-to", "ftp://localhost"), "--forward-to"),
         (("--forward-to", "http://localhost:99999"), "--forward-to"),
         (("--forward-to", "http://localhost", "--profile", "nobody"), "--profile"),
