@@ -99,7 +99,7 @@ def test_a_change_of_a_version_can_name_it() -> None:
         for name in (route.name for route in ROUTES)
         if "If-Match" in {parameter(each)["name"] for each in operation(name).get("parameters", [])}
     }
-    actions = {f"actions.{name}" for name in ("pause", "resume", "enable", "disable", "rotate")}
+    actions = {f"actions.{name}" for name in ("pause", "resume", "enable", "disable", "rotate", "rotate_key")}
     assert conditional == {"webhooks.patch", "webhooks.delete", "tenants.put"} | actions
     assert all("412" in operation(name)["responses"] for name in conditional)
     assert "ETag" in operation("webhooks.get")["responses"]["200"]["headers"]

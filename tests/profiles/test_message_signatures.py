@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from http_message_signatures import HTTPMessageVerifier, InvalidSignature, MappingKeyResolver, algorithms
 
+from app.adapters.clock import SystemClock
 from app.core.errors import Defect
 from app.core.model.http_exchange import HttpRequest
 from app.profiles.catalog import PROFILES
@@ -103,21 +104,22 @@ def test_what_is_changed_does_not_verify() -> None:
         {"headers": {name: value for name, value in headers.items() if name != "signature"}},
     ):
         with pytest.raises(InvalidSignature):
-            verify(request, key.public, **changes)  # type: ignore[arg-type]
+            verify(request, key.public, **changes)
     with pytest.raises(InvalidSignature):
         verify(request, other.public)
-    late = built(endpoint("standard", "rfc9421", key), NOW - 600_000)
+    late = built(endpoint("standard", "rfc9421", key), SystemClock().now_ms() - 600_000)
     with pytest.raises(InvalidSignature):
         verify(late, key.public)
 
 
 def test_both_keys_sign_until_the_earlier_one_ends() -> None:
-    newest, earlier = signing_key(), signing_key(NOW + 10_000)
+    now_ms = SystemClock().now_ms()
+    newest, earlier = signing_key(), signing_key(now_ms + 10_000)
     of, builder = endpoint("standard", "rfc9421", newest, earlier), RequestBuilder(RING.open, 1.0, RING.signer)
-    request = built(of, NOW, builder)
+    request = built(of, now_ms, builder)
     verify(request, newest.public)
     verify(request, earlier.public)
-    later = built(of, NOW + 10_000, builder)
+    later = built(of, now_ms + 10_000, builder)
     assert earlier.public not in dict(later.headers)["signature-input"]
 
 

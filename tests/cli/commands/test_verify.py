@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -36,7 +37,13 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *words: str, stdin: bytes = b"") -> tuple[int, str]:
     ended = subprocess.run(
-        [HOOKSTREAM, "verify", *words], cwd=folder, input=stdin, capture_output=True, timeout=PATIENCE_S, check=False
+        [HOOKSTREAM, "verify", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},  # the code beside these tests
+        input=stdin,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     return ended.returncode, (ended.stdout + ended.stderr).decode()
 

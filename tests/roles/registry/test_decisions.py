@@ -131,14 +131,14 @@ def test_a_rotated_signing_key_signs_until_the_overlap_ends() -> None:
         SigningKey(key_id="k", blob=blob, created_at_ms=2, public="whpk_" + letter * 43 + "=")
         for blob, letter in (("AAAA", "a"), ("BBBB", "b"))
     )
-    made = command_record.RotateSigningKey("ep_1", first, overlap_until_ms=NOW + 500, key="once")
-    rotate = command_record.RotateSigningKey("ep_1", second, overlap_until_ms=NOW + 500, key="twice")
+    made = command_record.RotateSigningKey("ep_1", first, overlap_until_ms=99 * NOW, key="once")
+    rotate = command_record.RotateSigningKey("ep_1", second, overlap_until_ms=99 * NOW, key="twice")
     keys = alive(made, rotate).endpoint("ep_1").signing_keys  # type: ignore[union-attr]
-    assert [(each.blob, each.expires_at_ms) for each in keys] == [("BBBB", None), ("AAAA", NOW + 500)]
+    assert [(each.blob, each.expires_at_ms) for each in keys] == [("BBBB", None), ("AAAA", 99 * NOW)]
     again = alive(made, rotate, rotate).endpoint("ep_1")
     assert again.signing_keys == keys, "the same request again"  # type: ignore[union-attr]
     assert again.secrets[0].blob == "AAAA" and again.rotated_by is None  # type: ignore[union-attr]
-    at_once = msgspec.structs.replace(rotate, overlap_until_ms=NOW, key=None)
+    at_once = msgspec.structs.replace(rotate, overlap_until_ms=2 * NOW, key=None)
     assert [each.blob for each in alive(made, at_once).endpoint("ep_1").signing_keys] == ["BBBB"]  # type: ignore[union-attr]
     many = [msgspec.structs.replace(rotate, key=str(number)) for number in range(20)]
     assert len(alive(*many).endpoint("ep_1").signing_keys) == 10  # type: ignore[union-attr]
