@@ -14,7 +14,15 @@ from app.core.model.shape_problems import in_words, shape_problems
 
 MEDIA_TYPE = "application/problem+json"
 #: the registry's reasons for refusing, as HTTP has them
-_STATUS = {"not_found": 404, "conflict": 412, "exists": 409, "invalid": 422, "unreadable": 400, "limit_reached": 409}
+_STATUS = {
+    "not_found": 404,
+    "conflict": 412,
+    "exists": 409,
+    "uid_taken": 409,
+    "limit_reached": 409,
+    "invalid": 422,
+    "unreadable": 400,
+}
 
 
 class ApiError(Exception):
@@ -68,7 +76,7 @@ def _sentence(problem: FieldError) -> str:
 
 def refused(error: CommandRefused) -> ApiError:
     """The registry has refused a command."""
-    details = error.detail.split("; ") if error.code == "invalid" else []
+    details = error.detail.split("; ") if error.code in ("invalid", "uid_taken") else []
     problems = [FieldError(detail=detail, pointer=_field(detail)) for detail in details]
     return ApiError(_STATUS.get(error.code, 409), error.code, error.detail, errors=problems)
 

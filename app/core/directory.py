@@ -119,6 +119,8 @@ class Directory:
         self._indexes: dict[TenantScope, _Index] = {}
         self._census: Counter[str] = Counter({"active": 0, "paused": 0, "disabled": 0})
         self._failing: dict[str, Endpoint] = {}
+        #: (tenant, mode, uid) → endpoint id
+        self._uids: dict[tuple[str, str, str], str] = {}
         #: a sealed secret for each key id, to check a process's key ring
         self.sealed = SealedSamples()
         self.tenants: dict[str, Tenant] = {}
@@ -159,6 +161,14 @@ class Directory:
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """The endpoint of an id, of any status; None if there is none."""
         return self._endpoints.get(endpoint_id)
+
+    def endpoint_named(self, tenant: str, mode: str, name: str) -> Endpoint | None:
+        """The endpoint of a tenant and mode with that id or, if there is none, with that uid."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is not None and (endpoint.tenant, endpoint.mode) == (tenant, mode):
+            return endpoint
+        endpoint_id = self._uids.get((tenant, mode, name))
+        return None if endpoint_id is None else self._endpoints.get(endpoint_id)
 
     def endpoints(self, tenant: str | None = None, mode: str | None = None) -> list[Endpoint]:
         """The endpoints of a tenant and mode (None: of all), ordered by id."""
@@ -263,6 +273,8 @@ class Directory:
         if endpoint.failing_since_ms is not None or endpoint.circuit is not None:
             self._failing[endpoint.id] = endpoint
         self.sealed.note(endpoint)
+        if endpoint.uid is not None:
+            self._uids[endpoint.tenant, endpoint.mode, endpoint.uid] = endpoint.id
         scope = endpoint.tenant, endpoint.mode
         index = self._indexes.get(scope)
         if index is None:
@@ -278,6 +290,8 @@ class Directory:
             return
         self._census[old.status] -= 1
         self._failing.pop(endpoint_id, None)
+        if old.uid is not None and self._uids.get((old.tenant, old.mode, old.uid)) == endpoint_id:
+            del self._uids[old.tenant, old.mode, old.uid]
         index = self._indexes[old.tenant, old.mode]
         del index.members[endpoint_id]
         index.unsubscribe(old)

@@ -13,6 +13,7 @@ from app.core.errors import CommandRefused
 
 #: characters
 ID = 128
+UID = 256
 EVENT_ID = 256
 TYPE = 256
 KEY = 512

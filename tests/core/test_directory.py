@@ -257,3 +257,25 @@ def test_a_directory_without_an_index_by_pattern_answers_no_question_about_types
     for ask in (lambda: where.match("acme", "live", "x.y"), lambda: where.page("acme", "live", "x.y", "", 10)):
         with pytest.raises(Defect):
             ask()
+
+
+def test_an_endpoint_is_found_by_its_id_and_by_its_uid_in_its_tenant_and_mode_only() -> None:
+    mine = msgspec.structs.replace(endpoint("ep_1"), uid="shop")
+    where = directory(mine, msgspec.structs.replace(endpoint("ep_2", mode="test"), uid="shop"), endpoint("odd"))
+    assert where.endpoint_named("acme", "live", "ep_1") is where.endpoint_named("acme", "live", "shop") is not None
+    assert where.endpoint_named("acme", "test", "shop") is where.endpoint("ep_2")
+    for tenant, mode, name in (("acme", "test", "ep_1"), ("other", "live", "shop"), ("acme", "live", "none")):
+        assert where.endpoint_named(tenant, mode, name) is None
+    assert where.endpoint_named("acme", "live", "odd") is not None
+
+
+def test_a_uid_follows_its_endpoint_whatever_the_order_of_compacted_records() -> None:
+    first, second = (msgspec.structs.replace(endpoint(id_), uid="shop") for id_ in ("ep_1", "ep_2"))
+    where = directory(first, second)  # the record in which ep_1 gave its uid up is gone, or follows
+    where.put_endpoint(endpoint("ep_1"))
+    assert where.endpoint_named("acme", "live", "shop") is where.endpoint("ep_2")
+    where.put_endpoint(msgspec.structs.replace(second, uid="store"))
+    assert where.endpoint_named("acme", "live", "shop") is None
+    assert where.endpoint_named("acme", "live", "store") is where.endpoint("ep_2")
+    where.remove_endpoint("ep_2")
+    assert where.endpoint_named("acme", "live", "store") is None

@@ -7,10 +7,14 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import HOOKSTREAM
 from tests.patience import PATIENCE_S
+
+#: the code beside these tests, wherever they run
+_BESIDE = str(Path(__file__).parents[2])
 
 
 @dataclass
@@ -32,7 +36,7 @@ async def hookstream(
     process = await asyncio.create_subprocess_exec(
         HOOKSTREAM,
         *words,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(environ or {})},
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYTHONPATH": _BESIDE, **(environ or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

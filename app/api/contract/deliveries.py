@@ -124,6 +124,7 @@ class ManualActionOut(msgspec.Struct, frozen=True, kw_only=True):
 class DeliverySelection(Input, frozen=True, kw_only=True):
     """A filter for deliveries, of a request about many. Omitted fields match everything."""
 
+    #: id or uid
     endpoint: FilterText | None = None
     event: FilterText | None = None
     #: exact, or a prefix such as `recording.*`

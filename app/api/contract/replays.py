@@ -19,8 +19,8 @@ class ReplayIn(Input, frozen=True, kw_only=True):
     from_: Annotated[str, Meta(max_length=64, examples=["2026-01-31T08:00:00Z", "2h"])] = msgspec.field(name="from")
     #: the same, or `now`: the end is fixed when the replay is asked for
     to: Annotated[str, Meta(max_length=64)] = "now"
-    #: one endpoint; null: all that match
-    endpoint: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    #: id or uid of one endpoint; null: all that match
+    endpoint: Annotated[str, Meta(min_length=1, max_length=limits.UID)] | None = None
     #: event types: exact, `*`, or a prefix such as `recording.*`; empty: all
     types: Annotated[list[Pattern], Meta(max_length=limits.REPLAY_TYPES)] = []
     #: all: every matching event; failed: deliveries that ended dead, without a later attempt; missing: events that were

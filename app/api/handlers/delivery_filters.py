@@ -46,7 +46,7 @@ def of_query(api: ApiServices, call: ApiRequest, *, endpoint_id: str | None = No
         return DeliveryFilter(
             tenant=call.caller.tenant,
             mode=call.caller.mode,
-            endpoint_id=endpoint_id or query.get("endpoint"),
+            endpoint_id=endpoint_id or endpoint_id_of(api, call, query.get("endpoint")),
             event_id=query.get("event"),
             event_type=type_pattern(query.get("type")),
             states=_states(query.get("state")),
@@ -72,7 +72,7 @@ def of_body(
         return DeliveryFilter(
             tenant=call.caller.tenant,
             mode=call.caller.mode,
-            endpoint_id=body.endpoint,
+            endpoint_id=endpoint_id_of(api, call, body.endpoint),
             event_id=body.event,
             event_type=type_pattern(body.type),
             states=tuple(dict.fromkeys(states)),
@@ -84,6 +84,14 @@ def of_body(
         )
     except BadFilter as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/{error.field}")) from error
+
+
+def endpoint_id_of(api: ApiServices, call: ApiRequest, name: str | None) -> str | None:
+    """The id of the caller's endpoint with that id or uid. Other names stay: a removed endpoint still has rows."""
+    if name is None:
+        return None
+    endpoint = api.feed.directory.endpoint_named(call.caller.tenant, call.caller.mode, name)
+    return name if endpoint is None else endpoint.id
 
 
 def given(which: DeliveryFilter) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 from app.api.contract.fields import FieldError
 from app.api.contract.replays import ReplayEstimateOut, ReplayIn, ReplayOut, ReplayProgressOut
 from app.api.handlers import replay_range
+from app.api.handlers.delivery_filters import endpoint_id_of
 from app.api.handlers.replay_range import TimeRange
 from app.api.pagination import page
 from app.api.problems import invalid, not_found, refused, reused
@@ -91,7 +92,7 @@ async def _planned(api: ApiServices, call: ApiRequest, id_: str, body: ReplayIn)
         id=id_,
         tenant=call.caller.tenant,
         mode=call.caller.mode,
-        endpoint_id=body.endpoint or "",
+        endpoint_id=endpoint_id_of(api, call, body.endpoint) or "",
         reason="replay",
         begin={},
         end={},

@@ -87,7 +87,7 @@ async def rotate(api: ApiServices, call: ApiRequest) -> ApiResponse:
         expected_version=call.expected_version(),
     )
     await api.command(action, endpoint.id)
-    return with_secret(api, owned(api, call), action.key)
+    return with_secret(api, owned(api, call, endpoint.id), action.key)
 
 
 async def rotate_key(api: ApiServices, call: ApiRequest) -> ApiResponse:

@@ -90,7 +90,7 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
             endpoint.id, msgspec.to_builtins(changes), endpoint.version if makes_key and expected is None else expected
         )
         await api.command(update, endpoint.id)
-        endpoint, expected = owned(api, call), None
+        endpoint, expected = owned(api, call, endpoint.id), None
     elif expected not in (None, endpoint.version):
         raise ApiError(412, "conflict", f"endpoint {endpoint.id} has version {endpoint.version}, not {expected}")
     if body.active is False:
@@ -110,10 +110,10 @@ async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 def owned(api: ApiServices, call: ApiRequest, id_: str | None = None) -> Endpoint:
-    """The caller's endpoint of that id; 404 for other tenants' endpoints."""
+    """The caller's endpoint of that id or uid; 404 for other tenants' endpoints."""
     name = id_ or call.path["id"]
-    endpoint = api.feed.directory.endpoint(name)
-    if endpoint is None or (endpoint.tenant, endpoint.mode) != (call.caller.tenant, call.caller.mode):
+    endpoint = api.feed.directory.endpoint_named(call.caller.tenant, call.caller.mode, name)
+    if endpoint is None:
         raise not_found("webhook", name)
     return endpoint
 

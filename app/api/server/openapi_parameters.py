@@ -20,7 +20,7 @@ PARAMETERS: Mapping[str, tuple[str, Json]] = {
     "cursor": ("The `next_cursor` of the previous page.", {"type": "string"}),
     "status": ("Only endpoints with this status.", {"enum": ["active", "paused", "disabled"]}),
     "profile": ("Only event types of this product's catalogue.", {"enum": list(PROFILES)}),
-    "endpoint": ("Only deliveries of this endpoint.", _TEXT),
+    "endpoint": ("Only deliveries of this endpoint: its id or uid.", _TEXT),
     "event": ("Only deliveries of the event with this id.", _TEXT),
     "type": ("Only this event type, or all types with a prefix such as `recording.*`.", _TEXT),
     "types": (

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 DeliveryIdArgument = Annotated[str, typer.Argument(help="The delivery's id (dlv_…).")]
-EndpointOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliveries to this endpoint.")]
+EndpointOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliveries to this endpoint (id or uid).")]
 EventOption = Annotated[str | None, typer.Option(metavar="ID", help="Only deliveries of this event.")]
 TypeOption = Annotated[
     str | None, typer.Option("--type", help="Only this event type: a.b, a.*", autocompletion=completion.event_types)

@@ -22,7 +22,7 @@ app = typer.Typer(
     "itself, where neither --url nor a context names an API; the other commands need the API.",
 )
 
-EndpointIdArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
+EndpointIdArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…) or uid.")]
 EndpointTenantOption = Annotated[
     str | None,
     typer.Option(
@@ -46,7 +46,7 @@ WireFormatOption = Annotated[
 SecretOption = Annotated[str | None, typer.Option(help="Signing secret. Default: a generated one. Prefer a file:")]
 SecretFileOption = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
 _COLUMNS = ("id", "status", "url")
-_WIDE = ("tenant", "mode", "profile", "events")
+_WIDE = ("uid", "tenant", "mode", "profile", "events")
 
 
 @app.command("add")

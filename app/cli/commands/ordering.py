@@ -10,7 +10,6 @@ import typer
 from app.cli.connect import process_context
 from app.cli.connect.kafka_rights import require
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
-from app.core.errors import CommandRefused
 from app.core.records import audit
 from app.core.records.ordered import instruction
 from app.core.topics.names import TopicName
@@ -21,7 +20,7 @@ app = typer.Typer(
     help="Key queues of endpoints with `ordering: fifo`: one for each ordering key. A delivery that has used up its "
     "schedule blocks its line, unless the endpoint says on_exhausted: skip. Over Kafka.",
 )
-EndpointArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…).")]
+EndpointArgument = Annotated[str, typer.Argument(help="The endpoint's id (ep_…) or uid.")]
 KeyArgument = Annotated[str, typer.Argument(help="The ordering key.")]
 
 
@@ -47,12 +46,13 @@ def show_(
         clients, topics = process_context.clients(), topics_of(process_context.settings())
         ordered, queues = topics.name(TopicName.DELIVERIES_ORDERED), topics.name(TopicName.SEQUENCER_QUEUES)
         await require(clients, shows=[ordered], reads=[queues])
+        name = await _id_of(endpoint_id)
         log = KafkaProducer(clients, client_id="hookstream-cli")
         await log.start([ordered])
-        partition = log.partition_for(ordered, endpoint_id.encode())
+        partition = log.partition_for(ordered, name.encode())
         await log.close()
         values = await latest(clients, queues, partition)
-        lines = [_shown(name, value) for name, value in sorted(values.items()) if _is_of(name, endpoint_id)]
+        lines = [_shown(queue, value) for queue, value in sorted(values.items()) if _is_of(queue, name)]
         return [line for line in lines if line["state"] == "blocked" or (not blocked and line["state"] != "at rest")]
 
     columns = ("ordering_key", "state", "waiting")
@@ -86,9 +86,7 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
     from app.runtime.topics import topics_of
 
     async with session() as registry:
-        endpoint = registry.directory.endpoint(endpoint_id)
-    if endpoint is None:
-        raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
+        endpoint = registry.endpoint(endpoint_id)
     topics, now_ms = topics_of(process_context.settings()), registry.clock.now_ms()
     ordered, audited = topics.name(TopicName.DELIVERIES_ORDERED), topics.name(TopicName.AUDIT)
     entry = audit.action(
@@ -97,7 +95,7 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
         now_ms,
         actor="cli",
         action=f"ordering.{wanted}",
-        entity=f"endpoint/{endpoint_id}",
+        entity=f"endpoint/{endpoint.id}",
         detail=f"ordering key {ordering_key}",
     )
     clients = process_context.clients()
@@ -107,10 +105,20 @@ async def _order(wanted: Literal["skip", "drop"], endpoint_id: str, ordering_key
     try:
         await (await log.append(audited, key=endpoint.tenant.encode(), value=audit.encode(entry)))
         headers = instruction(wanted, ordering_key)
-        await (await log.append(ordered, key=endpoint_id.encode(), value=None, headers=headers))
+        await (await log.append(ordered, key=endpoint.id.encode(), value=None, headers=headers))
     finally:
         await log.close()
-    return {"endpoint": endpoint_id, "ordering_key": ordering_key, "ordered": wanted}
+    return {"endpoint": endpoint.id, "ordering_key": ordering_key, "ordered": wanted}
+
+
+async def _id_of(endpoint: str) -> str:
+    """The id of an endpoint that is named by its id or uid; removed endpoints have key queues, too."""
+    from app.cli.connect.registry_session import session
+
+    if endpoint.startswith("ep_"):
+        return endpoint
+    async with session() as registry:
+        return registry.endpoint(endpoint).id
 
 
 def _is_of(name: bytes, endpoint_id: str) -> bool:

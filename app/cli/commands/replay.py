@@ -50,7 +50,7 @@ def start(
         typer.Option("--to", metavar="TIME", help="In the same form, or `now`: the time at which the replay starts."),
     ] = "now",
     endpoint: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only this endpoint. Default: all that match.")
+        str | None, typer.Option(metavar="ID", help="Only this endpoint (id or uid). Default: all that match.")
     ] = None,
     types: Annotated[
         str | None,

@@ -17,7 +17,9 @@ _COLUMNS = ("hour", "attempts", "success", "delivered", "dead", "ms 50/95/99 %")
 
 @uses_api
 def stats(
-    endpoint: Annotated[str | None, typer.Argument(help="The endpoint's id (ep_…). Default: all endpoints.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Argument(help="The endpoint's id (ep_…) or uid. Default: all endpoints.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="ISO 8601 with zone, or 90s, 2h, 3d ago.", show_default="24h")
     ] = None,

@@ -31,7 +31,9 @@ TailModeOption = Annotated[str | None, typer.Option("--mode", help="live or test
 TailTypeOption = Annotated[
     str | None, typer.Option("--type", help="Only this event type: a.b, a.*", autocompletion=completion.event_types)
 ]
-TailEndpointOption = Annotated[str | None, typer.Option("--endpoint", metavar="ID", help="Only this endpoint.")]
+TailEndpointOption = Annotated[
+    str | None, typer.Option("--endpoint", metavar="ID", help="Only this endpoint (its id; records have no uid).")
+]
 TailEventOption = Annotated[str | None, typer.Option("--event", metavar="ID", help="Only this event.")]
 TailSinceOption = Annotated[
     str | None,

@@ -59,13 +59,13 @@ async def all_of(tenant: str | None, mode: str | None) -> list[dict[str, Any]]:
 async def one(endpoint_id: str) -> dict[str, Any]:
     """One endpoint."""
     async with session() as registry:
-        return public(_existing(registry, endpoint_id))
+        return public(registry.endpoint(endpoint_id))
 
 
 async def change(endpoint_id: str, changes: dict[str, Any], expect_version: int | None) -> dict[str, Any]:
     """Change fields."""
     async with session() as registry:
-        endpoint = _existing(registry, endpoint_id)
+        endpoint = registry.endpoint(endpoint_id)
         if "headers" in changes or has_plain(endpoint):
             result = _stored_headers(changes.get("headers", endpoint.headers), endpoint, endpoint, registry)
             changes = changes | {"headers": result.headers, "sealed_headers": msgspec.to_builtins(result.sealed)}
@@ -74,14 +74,15 @@ async def change(endpoint_id: str, changes: dict[str, Any], expect_version: int 
             keys = _first_keys(msgspec.structs.replace(endpoint, signature_scheme=scheme), registry)
             changes = changes | {"signing_keys": msgspec.to_builtins(keys)}
             expect_version = endpoint.version if expect_version is None else expect_version
-        await registry.call(UpdateEndpoint(endpoint_id, changes, expect_version), endpoint_id)
-        return public(_existing(registry, endpoint_id))
+        await registry.call(UpdateEndpoint(endpoint.id, changes, expect_version), endpoint.id)
+        return public(registry.endpoint(endpoint.id))
 
 
 async def remove(endpoint_id: str) -> None:
     """Remove it."""
     async with session() as registry:
-        await registry.call(RemoveEndpoint(endpoint_id), endpoint_id)
+        endpoint = registry.endpoint(endpoint_id)
+        await registry.call(RemoveEndpoint(endpoint.id), endpoint.id)
 
 
 def public(endpoint: Endpoint) -> dict[str, Any]:
@@ -93,13 +94,6 @@ def public(endpoint: Endpoint) -> dict[str, Any]:
         "signed": bool(endpoint.secrets),
         "public_keys": [each.public for each in endpoint.signing_keys],
     }
-
-
-def _existing(registry: RegistrySession, endpoint_id: str) -> Endpoint:
-    endpoint = registry.directory.endpoint(endpoint_id)
-    if endpoint is None:
-        raise CommandRefused("not_found", f"there is no endpoint {endpoint_id}")
-    return endpoint
 
 
 def _checked(values: dict[str, Any]) -> Endpoint:

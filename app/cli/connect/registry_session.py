@@ -11,6 +11,8 @@ from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.cli.connect import process_context
 from app.cli.connect.kafka_rights import require
 from app.core.directory import Directory
+from app.core.errors import CommandRefused
+from app.core.model.endpoint import Endpoint
 from app.core.records.command import CommandAction, CommandReply
 from app.core.topics.names import TopicName
 from app.runtime.topics import topics_of
@@ -34,6 +36,19 @@ class RegistrySession:
         reply = await self._client.call(action, entity=entity, actor="cli")
         await self._feed.catch_up_after_reply()
         return reply
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint with that id or uid. Raises `CommandRefused`, also if several tenants or modes have that uid."""
+        one = self.directory.endpoint(name)
+        if one is not None:
+            return one
+        with_uid = [each for each in self.directory.endpoints() if each.uid == name]
+        if len(with_uid) == 1:
+            return with_uid[0]
+        if with_uid:
+            some = ", ".join(f"{each.id} ({each.tenant}, {each.mode})" for each in with_uid[:10])
+            raise CommandRefused("conflict", f"{len(with_uid)} endpoints have the uid {name}: name one by id: {some}")
+        raise CommandRefused("not_found", f"there is no endpoint {name}")
 
     async def catch_up(self) -> None:
         """Return when `directory` has everything that the registry holds now."""

@@ -19,6 +19,8 @@ from app.core.model.event_types import is_pattern
 
 Ordering = Literal["none", "fifo"]
 SigningScheme = Literal["v1", "v1a", "both", "rfc9421"]
+#: not `.` or `..`, which clients remove from paths, and not like an id that the service makes
+UID_PATTERN = r"^(?!ep_)(?!\.{1,2}$)[A-Za-z0-9_.-]{1,256}$"
 
 #: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value
 Widget = Literal["url", "types", "text", "pairs", "numbers", "number", "choice", "profile", "json"]
@@ -38,6 +40,8 @@ class Surface(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[tuple[str, str], ...] = ()
     #: whether the form shows the field at once, and not under "More settings"
     at_once: bool = False
+    #: whether customers see the field in the portal
+    in_portal: bool = True
 
     def pair(self, name: str, value: str) -> str:
         """One entry of `pairs`, as a person writes it: `Name: value`, or `name=value`."""
@@ -80,6 +84,15 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             max_length=limits.DESCRIPTION,
         ),
     ] = ""
+    uid: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=limits.UID, extra_json_schema={"pattern": UID_PATTERN})] | None,
+        _shown(
+            "Your own id of the endpoint: letters, digits, `_`, `.` and `-`, not beginning with `ep_`, unique in its "
+            "tenant and mode. It works wherever the id does; null: none.",
+            Surface(option="--uid", label="Your own id", widget="text", example="customer-42", in_portal=False),
+            examples=["customer-42"],
+        ),
+    ] = None
     metadata: Annotated[
         dict[
             Annotated[str, Meta(max_length=limits.METADATA_NAME)],
@@ -249,6 +262,7 @@ def is_whole(field: msgspec.structs.FieldInfo) -> bool:
 # Rules that the types cannot express
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_UID = re.compile(UID_PATTERN)
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 #: customers may not set these headers: they frame the request, or Hookstream sets them
 RESERVED_HEADERS = frozenset(
@@ -275,6 +289,11 @@ RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signatu
 def _url(url: str) -> Iterator[str]:
     if not url.startswith(("https://", "http://")):
         yield "must begin with https://"
+
+
+def _uid(uid: str | None) -> Iterator[str]:
+    if uid is not None and not _UID.fullmatch(uid):
+        yield f"{uid[:80]!r}: 1 to {limits.UID} of letters, digits, _, . and -, not beginning with ep_"
 
 
 def _events(events: tuple[str, ...]) -> Iterator[str]:
@@ -312,6 +331,7 @@ def _filter(filter_: Mapping[str, Any] | None) -> Iterator[str]:
 #: JSON Pointer into the field's value
 RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "url": _url,
+    "uid": _uid,
     "events": _events,
     "headers": _headers,
     "filter": _filter,

@@ -263,6 +263,7 @@ class CommandReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ok: bool
     #: the entity's version after the command; 0: it was removed
     version: int = 0
-    #: why the command was refused: not_found | conflict | exists | invalid | unreadable | defect
+    #: why the command was refused: not_found | conflict | exists | uid_taken | limit_reached | invalid | unreadable |
+    #: defect
     code: str | None = None
     detail: str | None = None

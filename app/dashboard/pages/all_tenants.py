@@ -163,7 +163,7 @@ def _tenants(desk: PageContext, wanted: str) -> list[str]:
 
 
 async def _endpoints(desk: PageContext, wanted: str) -> list[Endpoint]:
-    """Endpoints with that id, or else those whose URL contains it."""
+    """Endpoints with that id, or else those with that uid or whose URL contains it."""
     directory = desk.api.feed.directory
     one = directory.endpoint(wanted)
     if one is not None:
@@ -171,7 +171,7 @@ async def _endpoints(desk: PageContext, wanted: str) -> list[Endpoint]:
     lowered, hits, compared = wanted.lower(), list[Endpoint](), 0
     for scope in directory.scopes():
         some = directory.endpoints(*scope)
-        hits += [each for each in some if lowered in each.url.lower()]
+        hits += [each for each in some if each.uid == wanted or lowered in each.url.lower()]
         if len(hits) > _HITS:
             break
         compared += len(some)

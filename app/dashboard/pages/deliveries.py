@@ -24,6 +24,7 @@ _WATCHED = 100
 async def list_(desk: PageContext, visit: PageRequest) -> PageResult:
     """A page of matching deliveries, newest first; the page shows the error of an invalid filter."""
     given = {name: visit.query.get(name, "").strip() for name in delivery_filters.QUERY}
+    given["endpoint"] = delivery_filters.endpoint_id_of(desk.api, visit.call(), given["endpoint"]) or ""
     values: dict[str, Any] = {
         "filter": given,
         "states": STATES,

@@ -16,6 +16,7 @@ from app.core.model.endpoint_settings import (
     NAMES,
     EndpointSettings,
     Widget,
+    can_be_null,
     is_whole,
     meta_of,
     surface_of,
@@ -102,7 +103,7 @@ def errors(error: ApiError) -> dict[str, str]:
 
 
 def _is_offered(field: msgspec.structs.FieldInfo, visit: PageRequest) -> bool:
-    return not (visit.is_portal and surface_of(field).widget == "profile")
+    return not visit.is_portal or (surface_of(field).in_portal and surface_of(field).widget != "profile")
 
 
 def _shown(field: msgspec.structs.FieldInfo) -> FormField:
@@ -135,6 +136,8 @@ def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
             return text or None
         case "json":
             return _json(field.name, text)
+        case "text" if can_be_null(field):
+            return text or None
         case "choice" | "text" | "url":
             return text
 

@@ -19,7 +19,7 @@ from app.core.readmodel.rows import DeliveryFilter, LastFailure
 from app.dashboard import hourly_charts
 from app.dashboard.pages import endpoint_form
 from app.dashboard.pages.type_picker import recent_types
-from app.dashboard.request import PageContext, PageRequest, PageResult, TemplatePage, body_of
+from app.dashboard.request import PageContext, PageRequest, PageResult, Redirect, TemplatePage, body_of
 from app.profiles.catalog import PROFILES
 
 _PAGE = 50
@@ -76,8 +76,12 @@ async def create(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def show(desk: PageContext, visit: PageRequest) -> PageResult:
-    """One endpoint."""
-    return await page_of(desk, visit, (await webhooks.get(desk.api, visit.call())).body)
+    """One endpoint; an address with its uid leads to the one with its id."""
+    endpoint: Webhook = (await webhooks.get(desk.api, visit.call())).body
+    if visit.path["id"] != endpoint.id:
+        _, mark, query = visit.here.partition("?")
+        return Redirect(to=f"{visit.base}/endpoints/{endpoint.id}{mark}{query}")
+    return await page_of(desk, visit, endpoint)
 
 
 async def page_of(
@@ -135,7 +139,8 @@ def _fits(endpoint: Endpoint, wanted: str, status: str) -> bool:
     if status and endpoint.status != status:
         return False
     return not wanted or any(
-        wanted in text.lower() for text in (endpoint.url, endpoint.id, endpoint.description, *endpoint.events)
+        wanted in text.lower()
+        for text in (endpoint.url, endpoint.id, endpoint.uid or "", endpoint.description, *endpoint.events)
     )
 
 

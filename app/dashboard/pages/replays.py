@@ -7,6 +7,7 @@ from typing import Any
 
 from app.api.contract.replays import ReplayIn, ReplayOut
 from app.api.handlers import event_types, replays
+from app.api.handlers.delivery_filters import endpoint_id_of
 from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
 from app.dashboard.live_subscriptions import stream
@@ -34,7 +35,7 @@ async def blank(desk: PageContext, visit: PageRequest) -> PageResult:
     form = {
         "from": visit.query.get("from", "24h"),
         "to": "now",
-        "endpoint": visit.query.get("endpoint", ""),
+        "endpoint": endpoint_id_of(desk.api, visit.call(), visit.query.get("endpoint", "")) or "",
         "only": visit.query.get("only", "failed"),
         "types": "",
         "rate": "",

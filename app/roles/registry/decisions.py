@@ -95,9 +95,9 @@ def decide(
                 raise CommandRefused("exists", f"endpoint {endpoint.id} already exists")
             check_room(directory.holdings(endpoint.tenant), most, "endpoints")
             fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
-            return [_endpoint_change(fresh, profiles)]
+            return [_endpoint_change(fresh, profiles, directory)]
         case UpdateEndpoint(id=id_, changes=changes, expected_version=expected):
-            return [_update(_current(directory, id_, expected), changes, now_ms, profiles)]
+            return [_update(_current(directory, id_, expected), changes, now_ms, profiles, directory)]
         case RemoveEndpoint(id=id_, expected_version=expected):
             _current(directory, id_, expected)
             orphans = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
@@ -169,7 +169,9 @@ def _current(directory: Directory, endpoint_id: str, expected: int | None) -> En
     return endpoint
 
 
-def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Collection[str]) -> RegistryChange:
+def _update(
+    old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Collection[str], directory: Directory
+) -> RegistryChange:
     fixed = sorted(set(changes) - CHANGEABLE)
     if fixed:
         raise CommandRefused("invalid", f"cannot be changed: {', '.join(fixed)}")
@@ -181,13 +183,17 @@ def _update(old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Co
         raise CommandRefused("invalid", "; ".join(settings_problems(merged, Endpoint))) from error
     if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
         fresh = msgspec.structs.replace(fresh, **_new_epoch(old))
-    return _endpoint_change(fresh, profiles)
+    return _endpoint_change(fresh, profiles, directory)
 
 
-def _endpoint_change(endpoint: Endpoint, profiles: Collection[str]) -> RegistryChange:
+def _endpoint_change(endpoint: Endpoint, profiles: Collection[str], directory: Directory) -> RegistryChange:
     problems = endpoint_problems(endpoint, profiles)
     if problems:
         raise CommandRefused("invalid", "; ".join(problems))
+    if endpoint.uid is not None:
+        other = directory.endpoint_named(endpoint.tenant, endpoint.mode, endpoint.uid)
+        if other is not None and other.id != endpoint.id:
+            raise CommandRefused("uid_taken", f"uid: {endpoint.uid} is that of endpoint {other.id}: choose another one")
     return RegistryChange(f"endpoint/{endpoint.id}", endpoint, endpoint.version)
 
 

@@ -183,3 +183,36 @@ def test_unsubscribing_removes_an_address_from_its_tenant_only() -> None:
             id="c", issued_at_ms=1, action=command_record.UnsubscribeAddress(tenant, address)
         )
         assert decisions.decide(command, where, NOW, PROFILES) == []
+
+
+TAKEN = ("uid_taken", "uid: shop is that of endpoint ep_1: choose another one")
+
+
+def test_a_uid_is_unique_in_its_tenant_and_mode() -> None:
+    other = changed(id="ep_2")
+    where = directory(changed(uid="shop"), other)
+    assert refused(CreateEndpoint(changed(id="ep_3", uid="shop")), where) == TAKEN
+    assert refused(UpdateEndpoint("ep_2", {"uid": "shop"}), where) == TAKEN
+    for free in (changed(id="ep_3", uid="Shop"), changed(id="ep_3", uid="shop", mode="test")):
+        assert decide(CreateEndpoint(free), where).version == 1
+    assert decide(CreateEndpoint(changed(id="ep_3", uid="shop", tenant="other")), where).version == 1
+    assert decide(UpdateEndpoint("ep_1", {"uid": "shop", "description": "its own"}), where).version == 4
+
+
+def test_a_uid_that_was_given_up_is_free_at_once() -> None:
+    where = alive(UpdateEndpoint("ep_1", {"uid": "store"}), endpoint=changed(uid="shop"))
+    assert decide(CreateEndpoint(changed(id="ep_2", uid="shop")), where).version == 1
+    assert refused(CreateEndpoint(changed(id="ep_2", uid="store")), where)[0] == "uid_taken"
+    cleared = alive(UpdateEndpoint("ep_1", {"uid": None}), endpoint=changed(uid="shop"))
+    assert decide(CreateEndpoint(changed(id="ep_2", uid="shop")), cleared).version == 1
+
+
+@pytest.mark.parametrize("uid", ["", ".", "..", "ep_1", "ep_", "a/b", "a b", "ä", "a\n", "a" * 257, "%2e", 7])
+def test_a_uid_that_cannot_stand_in_a_path_or_looks_like_an_id_is_refused(uid: object) -> None:
+    code, detail = refused(UpdateEndpoint("ep_1", {"uid": uid}))
+    assert code == "invalid" and detail.startswith("uid: ") and len(detail) < 300
+
+
+@pytest.mark.parametrize("uid", ["a", "...", "EP_1", "customer-42_b.c", "a" * 256])
+def test_a_uid_has_letters_digits_and_three_signs(uid: str) -> None:
+    assert decide(UpdateEndpoint("ep_1", {"uid": uid})).version == 4
