@@ -22,6 +22,7 @@ TIME = 64
 URL = 2048
 DESCRIPTION = 1024
 SECRET = 256
+CHANNEL = 128
 ADDRESS = 254
 METADATA_NAME = 64
 METADATA_VALUE = 512
@@ -38,6 +39,7 @@ HEADERS = 30
 ADDRESSES = 20
 SCOPES = 2
 SECRETS = 10
+CHANNELS = 20
 REPLAY_TYPES = 100
 SCHEDULE = 100
 #: characters of all header names and values together; many servers accept 8 KiB, few more than 16 KiB

@@ -10,6 +10,7 @@ from app.core.model.endpoint import Endpoint
 MatchReason = Literal[
     "matched",
     "not_subscribed",
+    "other_channels",
     "filtered",
     "created_later",
     "disabled",
@@ -26,6 +27,7 @@ DropReason = Literal["rejected", "duplicate"]
 EXPLANATIONS: dict[MatchReason, str] = {
     "matched": "The endpoint subscribes to the event's type and has a delivery of the event.",
     "not_subscribed": "The endpoint does not subscribe to the event's type.",
+    "other_channels": "The event carries none of the endpoint's channels.",
     "filtered": "The endpoint's filter refuses the event.",
     "created_later": "The endpoint was created after the event was accepted. A replay can deliver the event.",
     "disabled": "The endpoint was disabled when the event was accepted. Recovery or a replay can deliver the event.",
@@ -44,13 +46,15 @@ def why(
     at: tuple[int, int] | None,
     accepted_ms: int,
     dropped: DropReason | None = None,
+    on_channel: bool = True,
     filtered: bool = False,
 ) -> MatchReason:
     """The reason for an endpoint without a delivery.
 
     `matched` has the ids of the endpoints that subscribe to the type now; `at` is the event's partition and offset in
     events.raw (None: unknown, then the endpoint's status decides); `dropped` is why fan-out dropped the event;
-    `filtered`: the endpoint's filter refuses it.
+    `on_channel`: it carries a channel of the endpoint, or the endpoint has none; `filtered`: the endpoint's filter
+    refuses it.
     """
     if dropped == "rejected":
         return "rejected"
@@ -60,6 +64,8 @@ def why(
         return "created_later"
     if dropped is not None:
         return dropped
+    if not on_channel:
+        return "other_channels"
     if filtered:
         return "filtered"
     if at is None:

@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from app.core.model import delivery, endpoint, event_types, replay, tenant, timestamps
+from app.core import limits
+from app.core.model import channels, delivery, endpoint, event_types, replay, tenant, timestamps
 from app.core.records import audit, command, duplicate, notice, raw_event, signal
 from app.core.records.attempt import Attempt
 from tests.architecture.field_sentences import sentences
@@ -107,6 +108,7 @@ def _event() -> dict[str, Any]:
         "mode": {"enum": ["live", "test", "", None]},
         "idempotency_key": {"maxLength": _KEY_LENGTH},
         "ordering_key": {"maxLength": _KEY_LENGTH},
+        "channels": {"maxItems": limits.CHANNELS, "items": {"type": "string", "pattern": channels.CHANNEL_PATTERN}},
     }
     wins = "takes precedence."
     meanings = {
@@ -120,6 +122,8 @@ def _event() -> dict[str, Any]:
         f"The record header `idempotency-key` {wins}",
         "ordering_key": "Events with the same key are numbered and, for ordered endpoints, delivered in sequence. "
         f"The record header `ordering-key` {wins}",
+        "channels": "Endpoints with channels receive the event if it carries one of theirs. The record header "
+        f"`channels`, comma-separated, {wins}",
         "metadata": "Free fields of the producer; never sent.",
     }
     for name, meaning in meanings.items():

@@ -10,6 +10,7 @@ from msgspec import Meta
 from app.api.contract.fields import Description, Input, Key, TypeName
 from app.core import limits
 from app.core.match_reason import MatchReason
+from app.core.model.channels import CHANNEL_PATTERN
 from app.core.model.event import Mode
 from app.core.readmodel.rows import DeliveryState
 from app.core.schemas.openapi_webhooks import WebhookBody
@@ -26,6 +27,14 @@ class EventIn(Input, frozen=True, kw_only=True):
     idempotency_key: Key | None = None
     ordering_key: Key | None = None
     metadata: dict[str, Any] | None = None
+    #: endpoints with channels receive the event if it carries one of theirs
+    channels: (
+        Annotated[
+            list[Annotated[str, Meta(max_length=limits.CHANNEL, pattern=CHANNEL_PATTERN)]],
+            Meta(max_length=limits.CHANNELS),
+        ]
+        | None
+    ) = None
 
 
 class EventAccepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +123,8 @@ class EventOut(msgspec.Struct, frozen=True, kw_only=True):
     #: the record's timestamp
     accepted_at: str | None
     ordering_key: str | None
+    #: the channels that it carries; null: Kafka no longer has it
+    channels: list[str] | None
     #: coordinates in `events.raw`; null: unknown
     partition: int | None
     offset: int | None

@@ -68,7 +68,7 @@ def duplicate_of(row: EventRow) -> DuplicateOf | None:
 def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
     """The outcome of an event. Without deliveries it is pending while an endpoint waits for one.
 
-    The index does not have the data that filters compare, so endpoints with a filter do not make an event pending.
+    The index has neither the data that filters compare nor channels: endpoints with these make no event pending.
     """
     if row.result != "unmatched":
         return row.result
@@ -79,7 +79,8 @@ def outcome_of(api: ApiServices, row: EventRow) -> EventOutcome:
     matched = {endpoint.id for endpoint in endpoints}
     at = row.partition, row.offset
     for endpoint in endpoints:
-        why = match_reason.why(endpoint, matched, at=at, accepted_ms=row.at_ms, filtered=endpoint.filter is not None)
+        filtered = endpoint.filter is not None or endpoint.channels is not None
+        why = match_reason.why(endpoint, matched, at=at, accepted_ms=row.at_ms, filtered=filtered)
         if why in ("pending", "paused"):
             return "pending"
     return "unmatched"

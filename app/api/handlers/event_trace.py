@@ -22,6 +22,7 @@ from app.api.turnstile import Turnstile
 from app.core import match_reason
 from app.core.filters.conditions import FailedCondition
 from app.core.filters.verdicts import CompiledFilters, EventVerdicts
+from app.core.model.channels import carries
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.timestamps import iso
@@ -242,6 +243,7 @@ def _present(api: ApiServices, traced: _Trace) -> EventOut:
         created_at=stored.event.created_at if stored else None,
         accepted_at=iso(traced.accepted_ms),
         ordering_key=_ordering_key(traced),
+        channels=list(stored.event.channels) if stored is not None else None,
         partition=spot[0] if spot else None,
         offset=spot[1] if spot else None,
         data=data,
@@ -299,6 +301,7 @@ def _endpoints(api: ApiServices, traced: _Trace) -> list[EventEndpoint]:
                 at=traced.spot,
                 accepted_ms=traced.accepted_ms,
                 dropped=dropped,
+                on_channel=_is_on_channel(traced, endpoint),
                 filtered=failed is not None,
             )
             shown.append(_without_delivery(endpoint, why, event_type, failed))
@@ -317,6 +320,11 @@ def _failed(verdicts: EventVerdicts | None, endpoint: Endpoint) -> FailedConditi
     if endpoint.filter is None or verdicts is None or verdicts.steps > _FILTER_STEPS:
         return None
     return verdicts.failure(endpoint.filter)
+
+
+def _is_on_channel(traced: _Trace, endpoint: Endpoint) -> bool:
+    """Whether the event carries a channel of the endpoint, as far as Kafka still has the event."""
+    return traced.stored is None or carries(traced.stored.event.channels, endpoint.channels)
 
 
 def _dropped(traced: _Trace) -> match_reason.DropReason | None:
@@ -344,6 +352,8 @@ def _without_delivery(
     explanation = match_reason.EXPLANATIONS[why]
     if why == "filtered" and failed is not None:
         explanation = f"The endpoint's filter refuses the event: {failed.explanation}."
+    if why == "other_channels":
+        explanation = f"The event carries none of the endpoint's channels: {', '.join(endpoint.channels or ())}."
     if why == "not_subscribed":
         more = len(endpoint.events) - _PATTERNS
         patterns = ", ".join(endpoint.events[:_PATTERNS]) + (f" and {more} more" if more > 0 else "")

@@ -92,7 +92,7 @@ def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | Non
     fields: dict[str, object] = {"type": event.type, "id": event_id, "data": event.data}
     if call.idempotency_key and not event.idempotency_key:
         fields["idempotency_key"] = derived
-    for name in ("created_at", "idempotency_key", "ordering_key", "metadata"):
+    for name in ("created_at", "idempotency_key", "ordering_key", "metadata", "channels"):
         if getattr(event, name) is not None:
             fields[name] = getattr(event, name)
     value = msgspec.json.encode(fields)

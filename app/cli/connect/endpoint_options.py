@@ -67,7 +67,7 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
     surface = surface_of(field)
     sentence = re.sub(r"; null: (.+)\.$", r" (default: \1).", meta_of(field).description or "")
     match surface.widget:
-        case "types":
+        case "types" | "words":
             return f"{sentence} Comma-separated."
         case "pairs":
             return f"{sentence} {surface.pair('name', 'value')}. Repeatable."
@@ -85,7 +85,7 @@ def _value(field: msgspec.structs.FieldInfo, text: Any) -> Any:
     if text is None or (surface.widget == "pairs" and not text):
         return None
     match surface.widget:
-        case "types":
+        case "types" | "words":
             return list_of(text)
         case "pairs":
             return pairs_of(surface.option.removeprefix("--"), text, surface.separator)

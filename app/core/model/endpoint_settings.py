@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from app.core import limits
 from app.core.filters.parsing import parse
+from app.core.model.channels import CHANNEL_PATTERN, is_channel
 from app.core.model.event_types import is_pattern
 
 Ordering = Literal["none", "fifo"]
@@ -22,8 +23,9 @@ SigningScheme = Literal["v1", "v1a", "both", "rfc9421"]
 #: not `.` or `..`, which clients remove from paths, and not like an id that the service makes
 UID_PATTERN = r"^(?!ep_)(?!\.{1,2}$)[A-Za-z0-9_.-]{1,256}$"
 
-#: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value
-Widget = Literal["url", "types", "text", "pairs", "numbers", "number", "choice", "profile", "json"]
+#: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value, `words` are
+#: separated by commas
+Widget = Literal["url", "types", "text", "words", "pairs", "numbers", "number", "choice", "profile", "json"]
 
 
 class Surface(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,24 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "Conditions on an event's fields: an event that does not meet them is not delivered; null: all events.",
             Surface(option="--filter", label="Filter", widget="json", example='{"data": {"total": {"$gte": 100}}}'),
             examples=[{"data": {"total": {"$gte": 100}}}],
+        ),
+    ] = None
+    channels: Annotated[
+        Annotated[
+            tuple[
+                Annotated[
+                    str,
+                    Meta(min_length=1, max_length=limits.CHANNEL, extra_json_schema={"pattern": CHANNEL_PATTERN}),
+                ],
+                ...,
+            ],
+            Meta(min_length=1, max_length=limits.CHANNELS),
+        ]
+        | None,
+        _shown(
+            "Only events that carry at least one of these channels; null: all events.",
+            Surface(option="--channels", label="Channels", widget="words", example="eu,project-7"),
+            examples=[["eu", "project-7"]],
         ),
     ] = None
     schedule: Annotated[
@@ -316,6 +336,12 @@ def _headers(headers: Mapping[str, str]) -> Iterator[str]:
             yield f"the value of {name[:80]} may hold visible ASCII and spaces, and no line breaks"
 
 
+def _channels(channels: tuple[str, ...] | None) -> Iterator[str]:
+    for channel in channels or ():
+        if not is_channel(channel):
+            yield f"{channel[:80]!r}: 1 to {limits.CHANNEL} of letters, digits, _, ., : and -"
+
+
 def _schedule(schedule: tuple[float, ...] | None) -> Iterator[str]:
     if schedule is not None and sum(schedule) > limits.SCHEDULE_S:
         yield "all delays together are at most 30 days"
@@ -335,5 +361,6 @@ RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "events": _events,
     "headers": _headers,
     "filter": _filter,
+    "channels": _channels,
     "schedule": _schedule,
 }

@@ -28,3 +28,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     ordering_key: str | None = None
     traceparent: str | None = None
+    #: endpoints with channels receive it if it carries one of theirs
+    channels: tuple[str, ...] = ()

@@ -1,22 +1,24 @@
 """The records of `events.raw`: events as native JSON, structured CloudEvents or binary CloudEvents (DESIGN section 2).
 
-The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key` and `traceparent` take
-precedence over fields. `data` is never re-encoded: it is cut out of the record's bytes, here for checking and in
-`data_of` for sending. A value is a CloudEvent if its content type is that of CloudEvents, or if it has a
-`specversion`, because some producers cannot set headers.
+The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key`, `channels` and
+`traceparent` take precedence over fields. `data` is never re-encoded: it is cut out of the record's bytes, here for
+checking and in `data_of` for sending. A value is a CloudEvent if its content type is that of CloudEvents, or if it has
+a `specversion`, because some producers cannot set headers.
 """
 
 from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from app.core import limits
 from app.core.errors import MalformedEvent
 from app.core.model import ids
+from app.core.model.channels import channels_of, is_channel
 from app.core.model.event import Event, EventFormat, Mode
 from app.core.model.event_types import is_event_type
 from app.core.model.timestamps import iso, milliseconds, timestamp
@@ -28,7 +30,7 @@ _CLOUDEVENTS = "application/cloudevents"
 _CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
 #: the attributes that every CloudEvent has: one of them as a header makes a record a binary CloudEvent
 _BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
-_HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "traceparent"))
+_HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "channels", "traceparent"))
 #: so many brackets fit onto the stack of every interpreter
 _SURELY_SHALLOW = 200
 #: a later decoder may be called from so many calls deeper than this one
@@ -45,6 +47,7 @@ class _Native(msgspec.Struct):
     idempotency_key: str | None = None
     ordering_key: str | None = None
     metadata: dict[str, msgspec.Raw] | None = None
+    channels: list[str] | None = None
 
 
 class _CloudEvent(msgspec.Struct):
@@ -59,6 +62,8 @@ class _CloudEvent(msgspec.Struct):
     mode: str | None = None
     idempotencykey: str | None = None
     orderingkey: str | None = None
+    #: comma-separated
+    channels: str | None = None
     traceparent: str | None = None
 
 
@@ -205,6 +210,7 @@ def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Ev
         named.get("mode") or decoded.mode,
         key,
         named.get("ordering-key") or decoded.ordering_key,
+        _channels(named, decoded.channels),
         named.get("traceparent"),
         body,
         "native",
@@ -262,6 +268,7 @@ def _from_cloud_event(
         named.get("mode") or attributes.mode,
         key,
         named.get("ordering-key") or attributes.orderingkey,
+        _channels(named, attributes.channels),
         trace,
         body,
         kind,
@@ -277,6 +284,7 @@ def _event(
     mode: str | None,
     key: str | None,
     ordering_key: str | None,
+    channels: tuple[str, ...],
     traceparent: str | None,
     body: bytes,
     kind: EventFormat,
@@ -301,9 +309,22 @@ def _event(
         format=kind,
         idempotency_key=key or None,
         ordering_key=ordering_key or None,
+        channels=channels,
         # sent in a header, where a malformed value is of no use
         traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
     )
+
+
+def _channels(named: Mapping[str, str], field: Sequence[str] | str | None) -> tuple[str, ...]:
+    channels = named.get("channels") or field
+    if not channels:
+        return ()
+    if isinstance(channels, str):
+        channels = channels_of(channels)
+    if len(channels) > limits.CHANNELS or not all(map(is_channel, channels)):
+        rule = f"at most {limits.CHANNELS}, each of 1 to {limits.CHANNEL} letters, digits, _, ., : and -"
+        raise MalformedEvent("bad_channels", f"channels: {rule}")
+    return tuple(channels)
 
 
 def _check_created_at(text: str | None) -> None:

@@ -130,6 +130,8 @@ def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
             return _pairs(field.name, text, surface_of(field).separator)
         case "numbers":
             return _numbers(field.name, text)
+        case "words":
+            return text.replace(",", " ").split() or None
         case "number":
             return number(field.name, text, whole=is_whole(field))
         case "profile":
@@ -150,6 +152,8 @@ def _text(field: msgspec.structs.FieldInfo, value: Any) -> str:
             return "\n".join(surface_of(field).pair(name, text) for name, text in value.items())
         case "numbers":
             return ", ".join(f"{each:.12g}" for each in value)
+        case "words":
+            return ", ".join(value)
         case "number":
             return f"{value:.12g}"
         case "json":

@@ -13,6 +13,7 @@ Rules of this file
   which could not be recognised later. A disabled endpoint gets nothing.
 - A delivery that must be in order goes to the sequencer also while its endpoint is paused. Only the sequencer
   knows the deliveries ahead of it, and parks it.
+- An endpoint with channels gets the events that carry one of them, before its filter is asked.
 - An event that an endpoint's filter refuses makes no delivery for it. It is decoded again for filters, and only if an
   endpoint that subscribes to it has one. Filters are part of a slice's bounded work.
 - A batch is planned in slices of bounded records and bytes. Where it is cut changes no id and no sequence. An event
@@ -33,6 +34,7 @@ from app.core.directory import Directory
 from app.core.errors import MalformedEvent
 from app.core.filters.verdicts import CompiledFilters, EventVerdicts, JsonFilter
 from app.core.model import ids
+from app.core.model.channels import carries
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.event_types import EventType
@@ -329,6 +331,8 @@ class BatchPlanner:
         shared: list[RecordHeader] | None = None
         for examined, endpoint in enumerate(endpoints):
             if endpoint.status == "disabled":
+                continue
+            if endpoint.channels is not None and not carries(event.channels, endpoint.channels):
                 continue
             if endpoint.filter is not None:
                 if examined and self._filter_steps >= self._rules.slice_filter_steps:

@@ -14,6 +14,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from app.core.directory import Directory
+from app.core.model.channels import carries
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
 from app.core.model.event_types import includes
@@ -42,6 +43,14 @@ def targets(replay: Replay, directory: Directory, event_type: str) -> tuple[str,
         return (replay.endpoint_id,) if wanted else ()
     matching = directory.match(replay.tenant, replay.mode, event_type)
     return tuple(each.id for each in matching if each.created_at_ms <= replay.created_at_ms)
+
+
+def on_channels(targets: tuple[str, ...], event: Event, directory: Directory) -> tuple[str, ...]:
+    """Those of the target endpoints that have no channels, or one that the event carries."""
+    wanted = {each.id: each.channels for each in map(directory.endpoint, targets) if each is not None and each.channels}
+    if not wanted:
+        return targets
+    return tuple(each for each in targets if carries(event.channels, wanted.get(each)))
 
 
 def covered(replay: Replay, directory: Directory) -> list[Endpoint]:

@@ -180,6 +180,17 @@ REJECTED: list[tuple[str, bytes | None, Headers]] = [
     ("unsupported_content", cloud(specversion="0.3"), []),
     ("not_an_event", native(), [("ce_source", b"/s")]),
     ("not_an_event", native(), [("ce_type", b"a.b")]),
+    ("bad_channels", native(channels=[""]), []),
+    ("bad_channels", native(channels=["a b"]), []),
+    ("bad_channels", native(channels=["a" * 129]), []),
+    ("bad_channels", native(channels=["a"] * 21), []),
+    ("bad_channels", native(), [("channels", b"a,,b")]),
+    ("bad_channels", native(), [("channels", b"a," * 100_000)]),
+    ("bad_channels", cloud(channels="a b"), STRUCTURED),
+    ("bad_channels", b"1", [*BINARY, ("ce_channels", "\u00fc".encode())]),
+    ("not_an_event", native(channels="a"), []),
+    ("not_an_event", native(channels=[1]), []),
+    ("not_an_event", cloud(channels=["a"]), STRUCTURED),
     ("bad_header", native(), [("Tenant", b"\xff")]),
     ("bad_header", native(), [("ce_id", b"\xff")]),
     ("unsupported_content", b"<a/>", [("content-type", b"application/cloudevents+avro")]),
@@ -260,3 +271,22 @@ def test_a_timestamp_outside_of_the_calendar_is_clamped() -> None:
 )
 def test_other_headers_may_be_binary(headers: Any) -> None:
     assert read(MINIMAL, headers) == read(MINIMAL)
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "channels"),
+    [
+        (native(), [], ()),
+        (native(channels=None), [], ()),
+        (native(channels=[]), [], ()),
+        (native(channels=["eu", "p:7_a.b-c"]), [], ("eu", "p:7_a.b-c")),
+        (native(channels=["a" * 128] * 20), [], ("a" * 128,) * 20),
+        (native(channels=["eu"]), [("Channels", b"us, asia")], ("us", "asia")),
+        (native(channels=["eu"]), [("channels", b"")], ("eu",)),
+        (cloud(channels="eu, us"), STRUCTURED, ("eu", "us")),
+        (b"1", [*BINARY, ("ce_channels", b"eu")], ("eu",)),
+        (b"1", [*BINARY, ("ce_channels", b"eu"), ("channels", b"us")], ("us",)),
+    ],
+)
+def test_an_event_carries_channels(value: bytes, headers: Headers, channels: tuple[str, ...]) -> None:
+    assert read(value, headers).channels == channels

@@ -348,3 +348,19 @@ async def test_a_replay_and_its_dry_run_leave_out_events_that_filters_refuse(sta
     await stage.attempt_all(3)
     assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 5, "even": 3}
     assert (stage.replay().state, stage.replay().sent) == ("done", 8)
+
+
+async def test_a_replay_and_its_dry_run_leave_out_events_of_other_channels(stage: Stage) -> None:
+    stage.endpoint("eu", channels=("eu",))
+    stage.endpoint("us", channels=("us", "asia"), filter={"data": {"n": 4}})
+    stage.endpoint("none", channels=("moon",))
+    for number in range(6):
+        channels = None if number == 0 else ["eu"] if number % 2 else ["us", "x"]
+        stage.raw(number % 2, number, number + 1, id=f"e{number}", data={"n": number}, channels=channels)
+    stage.reader.committed = stage.ends(TopicName.EVENTS_RAW)
+    counted = await tried(stage, DryRun(stage.past))
+    assert (counted.endpoints, counted.filtered) == ({"ep": 6, "eu": 3, "us": 1}, 1)
+    stage.do(CreateReplay(span(stage)))
+    await stage.start()
+    await stage.attempt_all(3)
+    assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 6, "eu": 3, "us": 1}

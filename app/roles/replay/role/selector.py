@@ -168,7 +168,8 @@ class EventSelector:
         event = self.event_of(record)
         if event is None:
             return None
-        targets = selection.targets(self._replay, self._sources.directory, event.type)
+        directory = self._sources.directory
+        targets = selection.on_channels(selection.targets(self._replay, directory, event.type), event, directory)
         return (event, targets) if targets and not self._rejected(event) else None
 
     async def _accepting(self, event: Event, targets: tuple[str, ...]) -> tuple[str, ...]:
