@@ -19,6 +19,7 @@ _STATUS = {
     "conflict": 412,
     "exists": 409,
     "uid_taken": 409,
+    "tenant_deleted": 409,
     "limit_reached": 409,
     "invalid": 422,
     "unreadable": 400,

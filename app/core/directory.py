@@ -124,6 +124,8 @@ class Directory:
         #: a sealed secret for each key id, to check a process's key ring
         self.sealed = SealedSamples()
         self.tenants: dict[str, Tenant] = {}
+        #: the records of deletions, by tenant
+        self.deleted_tenants: dict[str, Tenant] = {}
         self.keys: dict[str, ApiKey] = {}
         #: hex SHA-256 of a key → the key
         self.keys_by_digest: dict[str, ApiKey] = {}
@@ -227,6 +229,7 @@ class Directory:
         """Add all entities of another directory, which does not change meanwhile; a thousand in each step."""
         puts: tuple[tuple[Callable[[Any], None], Iterable[Any]], ...] = (
             (self.put_tenant, other.tenants.values()),
+            (self.put_tenant, other.deleted_tenants.values()),
             (self.put_key, other.keys.values()),
             (self.put_event_type, other.event_types.values()),
             (self.put_endpoint, other._endpoints.values()),
@@ -298,11 +301,13 @@ class Directory:
 
     def put_tenant(self, tenant: Tenant) -> None:
         """Add or replace."""
-        self.tenants[tenant.id] = tenant
+        self.remove_tenant(tenant.id)
+        (self.tenants if tenant.deleted_at_ms is None else self.deleted_tenants)[tenant.id] = tenant
 
     def remove_tenant(self, tenant_id: str) -> None:
         """Remove; its endpoints stay until they are removed, too."""
         self.tenants.pop(tenant_id, None)
+        self.deleted_tenants.pop(tenant_id, None)
 
     def put_key(self, key: ApiKey) -> None:
         """Add or replace."""

@@ -12,6 +12,7 @@ DONE = {
     "disabled": "Disabled. Events are not delivered until you enable the endpoint.",
     "deleted": "Deleted. Deliveries under way are cancelled.",
     "saved": "Saved.",
+    "tenant_deleted": "The tenant is deleted, with all that it had.",
     "type_deleted": "Deleted. Events of the type are still accepted and delivered.",
     "key_rotated": "The signing key is replaced: give receivers the new public key before the earlier one ends.",
     "recovering": "Recovery has started: the missed events are being delivered.",

@@ -33,9 +33,11 @@ def viewer_of(desk: PageContext, visit: PageRequest) -> Viewer:
 
 
 def allowed_caller(directory: Directory, grant: Grant, now_ms: int) -> Caller | None:
-    """The caller of a grant; None if its key was revoked or has lost scopes."""
+    """The caller of a grant; None if its key was revoked or has lost scopes, or its tenant was deleted."""
     if grant.kind == "operator":
         return OPERATOR
+    if grant.tenant in directory.deleted_tenants:
+        return None
     scopes = grant.scopes
     if grant.key_id:
         key = directory.keys.get(grant.key_id)

@@ -153,6 +153,16 @@ class ProjectionStore(Protocol):
         """
         ...
 
+    async def deleted_tenants(self) -> Sequence[tuple[str, int]]:
+        """The tenants whose deletion the audit log has, with its time in milliseconds."""
+        ...
+
+    async def remove_tenant(self, tenant: str, until_ms: int, *, limit: int) -> int:
+        """Remove at most `limit` rows of a tenant that are not younger than `until_ms`, with attempts and without audit
+        entries. Returns the number of rows removed, `limit` if there may be more.
+        """
+        ...
+
     async def clear(self) -> None:
         """Remove all rows and offsets."""
         ...

@@ -26,6 +26,8 @@ BY_THE_REGISTRY = {
     "replays.resume",
     "tenants.create",
     "tenants.put",
+    "tenants.patch",
+    "tenants.delete",
     "tenants.create_key",
     "tenants.revoke_key",
 }

@@ -100,7 +100,9 @@ def test_a_change_of_a_version_can_name_it() -> None:
         if "If-Match" in {parameter(each)["name"] for each in operation(name).get("parameters", [])}
     }
     actions = {f"actions.{name}" for name in ("pause", "resume", "enable", "disable", "rotate", "rotate_key")}
-    assert conditional == {"webhooks.patch", "webhooks.delete", "tenants.put"} | actions
+    assert (
+        conditional == {"webhooks.patch", "webhooks.delete", "tenants.put", "tenants.patch", "tenants.delete"} | actions
+    )
     assert all("412" in operation(name)["responses"] for name in conditional)
     assert "ETag" in operation("webhooks.get")["responses"]["200"]["headers"]
 

@@ -13,6 +13,8 @@ from app.adapters.sql.database import Database
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
 from app.core.errors import Unavailable
+from app.core.model.timestamps import iso
+from app.core.readmodel.rows import DeliveryFilter, EventFilter
 from app.core.topics.names import TopicName
 from tests.contracts.readmodel_kit import ACME, BEGUN_MS, DEAD, FAILED, Journal, Stores, delivery, ids_of, mixed
 
@@ -62,6 +64,44 @@ async def test_old_deliveries_are_pruned_with_their_attempts(stores: Stores) -> 
     assert set(await ids_of(read, ACME)) == {each.id for each in many[20:]}
     assert await read.attempts("acme", "live", many[0].id) == []
     assert len(await read.attempts("acme", "live", many[25].id)) == 1
+
+
+async def test_the_rows_of_a_deleted_tenant_are_removed_in_bounded_steps(stores: Stores) -> None:
+    write, read = stores
+    journal = mixed()
+    others = [delivery(number, tenant="other") for number in range(5)]
+    for each in others:
+        journal.attempted(each, BEGUN_MS + 3000, **DEAD)
+    journal.attempted(delivery(50, mode="test"), BEGUN_MS + 3000)
+    journal.attempted(delivery(51), BEGUN_MS + 3000, **{**DEAD, "state": "cancelled", "status": None, "url": ""})
+    late = delivery(5_000_000)
+    journal.attempted(late, late.accepted_at_ms)
+    for number in range(5):
+        journal.event(BEGUN_MS + number, id=f"e{number}")
+        journal.event(BEGUN_MS + number, id=f"e{number}", tenant="other", partition=1)
+        journal.noticed(BEGUN_MS + number, id=f"n{number}", tenant="acme", kind="k", at=iso(BEGUN_MS), summary="s")
+    journal.audited(BEGUN_MS + 4000, action="tenant.delete", mode="", entity="tenant/acme")
+    await journal.into(write)
+    assert list(await write.deleted_tenants()) == [("acme", BEGUN_MS + 4000)]
+
+    removed: list[int] = []
+    while not removed or removed[-1] == 7:
+        removed.append(await write.remove_tenant("acme", BEGUN_MS + 4000, limit=7))
+    assert max(removed) == 7 and sum(removed) > 50
+    assert await ids_of(read, ACME) == [late.id], "what was accepted later is not of the deleted tenant"
+    assert await ids_of(read, DeliveryFilter(tenant="acme", mode="test")) == []
+    assert await read.attempts("acme", "live", delivery(0).id) == []
+    assert len(await read.attempts("acme", "live", late.id)) == 1
+    assert await read.notices("acme", "live", endpoint_id=None, limit=10) == []
+    assert (await read.events(EventFilter(tenant="acme", mode="live"), limit=10)).rows == []
+    hours = await read.hours("acme", "live", endpoint_id=None, since_ms=0, until_ms=2**53)
+    assert [each.attempts for each in hours] == [1]
+    assert len(await read.audit("acme", "live", limit=10)) == 1
+
+    assert len(await ids_of(read, DeliveryFilter(tenant="other", mode="live"))) == 5
+    assert len(await read.attempts("other", "live", others[0].id)) == 1
+    assert len((await read.events(EventFilter(tenant="other", mode="live"), limit=10)).rows) == 5
+    assert await write.remove_tenant("acme", BEGUN_MS + 4000, limit=7) == 0
 
 
 async def test_a_rebuild_gives_the_same_rows(stores: Stores) -> None:

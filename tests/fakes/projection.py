@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from app.core.errors import Defect, LogMoved, Unavailable
 from app.core.offsets.partitions import PartitionId
@@ -22,6 +22,10 @@ class MemoryProjection:
         self.written: list[str] = []
         self.transactions = 0
         self.pruned: list[int] = []
+        #: tenants whose deletion the audit log had before, with its time
+        self.deletions: list[tuple[str, int]] = []
+        #: steps of removing a tenant's rows: tenant and time
+        self.removed: list[tuple[str, int]] = []
         self.unavailable: str | None = None
         #: a delivery that the database does not take
         self.poison: str | None = None
@@ -56,6 +60,16 @@ class MemoryProjection:
         self._look()
         self.pruned.append(before_ms)
         return limit if len(self.pruned) == 1 else 0
+
+    async def deleted_tenants(self) -> Sequence[tuple[str, int]]:
+        self._look()
+        return self.deletions
+
+    async def remove_tenant(self, tenant: str, until_ms: int, *, limit: int) -> int:
+        self._look()
+        self.removed.append((tenant, until_ms))
+        self.pulse.beat()
+        return limit if len(self.removed) == 1 else 0
 
     async def clear(self) -> None:
         self.next.clear()

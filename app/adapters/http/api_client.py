@@ -138,9 +138,9 @@ class ApiClient:
         """PATCH; with `expect_version`, only if the resource still has that version."""
         return await self._call("PATCH", path, body=body, headers=_if_match(expect_version))
 
-    async def delete(self, *path: str) -> None:
-        """DELETE."""
-        await self._call("DELETE", path)
+    async def delete(self, *path: str, expect_version: int | None = None) -> Any:
+        """DELETE; with `expect_version`, only if the resource still has that version."""
+        return await self._call("DELETE", path, headers=_if_match(expect_version))
 
     @asynccontextmanager
     async def stream(

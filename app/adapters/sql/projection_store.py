@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.adapters.sql import tables
+from app.adapters.sql import tables, tenant_rows
 from app.adapters.sql.database import Database
 from app.adapters.sql.migrate import upgrade
 from app.core.offsets.partitions import PartitionId
@@ -125,6 +125,16 @@ class SqlProjectionStore:
             await connection.execute(delete(tables.notices).where(tables.notices.c.at_ms < before_ms))
             await connection.execute(delete(tables.audit).where(tables.audit.c.at_ms < audit_before_ms))
         return len(ids)
+
+    async def deleted_tenants(self) -> Sequence[tuple[str, int]]:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        async with self._database.writing() as connection:
+            return await tenant_rows.deleted_tenants(connection)
+
+    async def remove_tenant(self, tenant: str, until_ms: int, *, limit: int) -> int:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        async with self._database.writing() as connection:
+            return await tenant_rows.remove_some(connection, tenant, until_ms, limit)
 
     async def clear(self) -> None:
         """See `app.ports.readmodel.ProjectionStore`."""

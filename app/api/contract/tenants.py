@@ -15,6 +15,16 @@ from app.core.model.tenant import Brand, KeyScope
 Scopes = Annotated[list[KeyScope], Meta(max_length=limits.SCOPES)]
 
 
+Labels = Annotated[
+    dict[
+        Annotated[str, Meta(max_length=limits.METADATA_NAME)],
+        Annotated[str, Meta(max_length=limits.METADATA_VALUE)],
+    ],
+    Meta(max_length=limits.METADATA),
+]
+Addresses = Annotated[list[Annotated[str, Meta(max_length=limits.ADDRESS)]], Meta(max_length=limits.ADDRESSES)]
+
+
 class BrandIn(Input, frozen=True, kw_only=True):
     """The appearance of a tenant's portal."""
 
@@ -32,13 +42,27 @@ class TenantIn(Input, frozen=True, kw_only=True):
     id: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,128}$")]
     name: Annotated[str, Meta(max_length=limits.NAME)] = ""
     profile: ProfileName = "standard"
-    notify_emails: Annotated[
-        list[Annotated[str, Meta(max_length=limits.ADDRESS)]], Meta(max_length=limits.ADDRESSES)
-    ] = []
+    notify_emails: Addresses = []
     #: endpoints may subscribe to types that no catalogue knows; null: only with the profile `standard`
     open_catalogue: bool | None = None
     #: how the tenant's portal looks
     brand: BrandIn | None = None
+    #: labels of your own; customers do not see them
+    metadata: Labels = {}
+
+
+class TenantPatch(Input, frozen=True, kw_only=True):
+    """Fields of a tenant to change."""
+
+    name: Annotated[str, Meta(max_length=limits.NAME)] | UnsetType = UNSET
+    profile: ProfileName | UnsetType = UNSET
+    notify_emails: Addresses | UnsetType = UNSET
+    #: null: only with the profile `standard`
+    open_catalogue: bool | UnsetType | None = UNSET
+    #: null: ours
+    brand: BrandIn | UnsetType | None = UNSET
+    #: replaces all labels
+    metadata: Labels | UnsetType = UNSET
 
 
 class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +74,21 @@ class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
     notify_emails: list[str]
     open_catalogue: bool
     brand: Brand | None
+    metadata: dict[str, str]
     version: int
     created_at: str
     updated_at: str
+    #: when it was deleted; null: it exists. Of a deleted tenant nothing else remains
+    deleted_at: str | None
+
+
+class TenantDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of a deletion, which stays."""
+
+    id: str
+    deleted_at: str
+    #: endpoints, keys and event types that are still to be removed, which goes on in the background
+    remaining: int
 
 
 class PortalLinkIn(Input, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from app.api.contract.fields import FieldError
-from app.api.contract.tenants import KeyIn, KeyOut, TenantIn, TenantOut
+from app.api.contract.tenants import BrandIn, KeyIn, KeyOut, TenantDeleted, TenantIn, TenantOut, TenantPatch
 from app.api.handlers.subscriptions import is_open
 from app.api.pagination import page
 from app.api.problems import ApiError, invalid, not_found
@@ -17,7 +17,14 @@ from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import CommandRefused
 from app.core.model.tenant import ApiKey, Brand, Tenant
 from app.core.model.timestamps import iso, milliseconds, timestamp
-from app.core.records.command import CreateKey, PutTenant, RevokeKey
+from app.core.records.command import CreateKey, DeleteTenant, PutTenant, RevokeKey
+from app.core.records.ordered import step
+from app.core.topics.names import TopicName
+
+#: seconds that a request waits for the removal of what a deleted tenant holds, and between two looks
+_REMOVAL_S, _LOOK_S = 20.0, 0.05
+#: how often a change is tried again that another change of the tenant has overtaken
+_TRIES = 5
 
 
 async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -42,6 +49,51 @@ async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
     return _answer(api, body.id)
 
 
+async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
+    """Change the fields that the body names."""
+    body: TenantPatch = call.body
+    named = {name: getattr(body, name) for name in body.__struct_fields__ if getattr(body, name) is not UNSET}
+    if "brand" in named:
+        named["brand"] = _brand(named["brand"])
+    if "notify_emails" in named:
+        named["notify_emails"] = tuple(named["notify_emails"])
+    expected, tries = call.expected_version(), 0
+    while True:
+        tenant = _existing(api, call.path["id"])
+        changed = msgspec.structs.replace(tenant, **named)
+        try:
+            await api.command(PutTenant(changed, tenant.version if expected is None else expected), tenant.id)
+        except CommandRefused as error:
+            tries += 1
+            if error.code != "conflict" or expected is not None or tries == _TRIES:
+                raise
+            await api.feed.catch_up()
+        else:
+            return _answer(api, tenant.id)
+
+
+async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
+    """Delete a tenant; returns once all that it holds is removed, or after some time. A repetition changes nothing."""
+    id_, directory = call.path["id"], api.feed.directory
+    endpoints = [each for mode in ("live", "test") for each in directory.endpoints(id_, mode)]
+    ordered = [each.id for each in endpoints if each.ordering == "fifo"]
+    await api.command(DeleteTenant(id_, call.expected_version()), id_)
+    until_s = api.clock.monotonic() + _REMOVAL_S
+    while (remaining := _remaining(api, id_)) and api.clock.monotonic() < until_s:
+        await api.clock.sleep(_LOOK_S)
+    topic = api.topics.name(TopicName.DELIVERIES_ORDERED)
+    for endpoint_id in ordered:
+        if directory.endpoint(endpoint_id) is None:  # its key queues are not needed any more
+            await api.log.append(topic, key=endpoint_id.encode(), value=None, headers=step("open"))
+    deleted = directory.deleted_tenants[id_]
+    return ApiResponse(body=TenantDeleted(id=id_, deleted_at=iso(deleted.deleted_at_ms or 0), remaining=remaining))
+
+
+def _remaining(api: ApiServices, tenant_id: str) -> int:
+    held = api.feed.directory.holdings(tenant_id)
+    return held.endpoints + held.keys + held.event_types
+
+
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """All tenants by id."""
     tenants = sorted(api.feed.directory.tenants.values(), key=lambda each: each.id)
@@ -49,7 +101,10 @@ async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def get(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """One tenant."""
+    """One tenant, also after its deletion."""
+    deleted = api.feed.directory.deleted_tenants.get(call.path["id"])
+    if deleted is not None:
+        return ApiResponse(body=present_tenant(api, deleted), headers={"ETag": f'"{deleted.version}"'})
     return _answer(api, call.path["id"])
 
 
@@ -97,11 +152,20 @@ def _tenant(body: TenantIn) -> Tenant:
         profile=body.profile,
         notify_emails=tuple(body.notify_emails),
         open_catalogue=body.open_catalogue,
-        brand=Brand(**msgspec.structs.asdict(body.brand)) if body.brand else None,
+        brand=_brand(body.brand),
+        metadata=body.metadata,
     )
 
 
+def _brand(brand: BrandIn | None) -> Brand | None:
+    return Brand(**msgspec.structs.asdict(brand)) if brand is not None else None
+
+
 def _existing(api: ApiServices, tenant_id: str) -> Tenant:
+    deleted = api.feed.directory.deleted_tenants.get(tenant_id)
+    if deleted is not None:
+        when = iso(deleted.deleted_at_ms or 0)
+        raise ApiError(409, "tenant_deleted", f"tenant {tenant_id} was deleted at {when}: its id is not used again")
     tenant = api.feed.directory.tenants.get(tenant_id)
     if tenant is None:
         raise not_found("tenant", tenant_id)
@@ -121,9 +185,11 @@ def present_tenant(api: ApiServices, tenant: Tenant) -> TenantOut:
         notify_emails=list(tenant.notify_emails),
         open_catalogue=is_open(api, tenant.id),
         brand=tenant.brand,
+        metadata=tenant.metadata,
         version=tenant.version,
         created_at=iso(tenant.created_at_ms),
         updated_at=iso(tenant.updated_at_ms),
+        deleted_at=iso(tenant.deleted_at_ms) if tenant.deleted_at_ms is not None else None,
     )
 
 

@@ -42,8 +42,13 @@ class Authenticator:
         digest = sha256(token.strip().encode("utf-8", "surrogateescape"))
         if self._operator is not None and hmac.compare_digest(digest.digest(), self._operator):
             return OPERATOR
-        key = self._feed.directory.keys_by_digest.get(digest.hexdigest())
-        if key is None or (key.expires_at_ms is not None and key.expires_at_ms <= now_ms):
+        directory = self._feed.directory
+        key = directory.keys_by_digest.get(digest.hexdigest())
+        if (
+            key is None
+            or key.tenant in directory.deleted_tenants
+            or (key.expires_at_ms is not None and key.expires_at_ms <= now_ms)
+        ):
             raise ApiError(401, "unauthenticated", "the key is unknown, revoked or expired", headers=_ASK)
         return Caller.of(key)
 

@@ -115,7 +115,7 @@ def _components() -> Json:
     for entry in {route.of.__name__ for route in ROUTES if route.of is not None}:
         data = page["properties"]["data"] | {"items": _reference(entry)}
         schemas[f"{entry}Page"] = page | {"title": f"{entry}Page", "properties": page["properties"] | {"data": data}}
-    for schema in (schemas["WebhookIn"], schemas["WebhookPatch"], schemas["TenantIn"]):
+    for schema in (schemas["WebhookIn"], schemas["WebhookPatch"], schemas["TenantIn"], schemas["TenantPatch"]):
         _choose_profile(schema["properties"])
     return {
         "schemas": dict(sorted(schemas.items())),

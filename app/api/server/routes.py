@@ -149,6 +149,10 @@ ROUTES: tuple[Route, ...] = (
           gives=t.TenantOut),
     Route(method="PUT", path="/v1/tenants/{id}", name="tenants.put", summary="Replace a tenant (If-Match: only this "
           "version)", access="operator", takes=t.TenantIn, gives=t.TenantOut),
+    Route(method="PATCH", path="/v1/tenants/{id}", name="tenants.patch", summary="Change fields of a tenant (If-Match: "
+          "only this version)", access="operator", takes=t.TenantPatch, gives=t.TenantOut),
+    Route(method="DELETE", path="/v1/tenants/{id}", name="tenants.delete", summary="Delete a tenant with all that it "
+          "has. Its id is never used again", access="operator", gives=t.TenantDeleted),
     Route(method="POST", path="/v1/tenants/{id}/keys", name="tenants.create_key", summary="Create a key; it is shown "
           "once", access="operator", takes=t.KeyIn, gives=t.KeyOut, status=201),
     Route(method="GET", path="/v1/tenants/{id}/keys", name="tenants.list_keys", summary="List the keys of a tenant",

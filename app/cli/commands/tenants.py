@@ -1,17 +1,19 @@
-"""`hookstream tenants`: register, list and remove tenants."""
+"""`hookstream tenants`: register, list, change and remove tenants."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, the_api, uses_api
+from app.cli.terminal.inputs import only_given, pairs_of
 from app.cli.terminal.output import OutputFormat, OutputOption, show, show_one
 from app.core.errors import CommandRefused
 from app.core.model.tenant import Tenant
-from app.core.records.command import PutTenant
+from app.core.records.command import DeleteTenant, PutTenant
 
 if TYPE_CHECKING:
     from app.adapters.http.api_client import ApiClient
@@ -19,10 +21,15 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Tenants: one for each of your customers, isolated from each other.\n\n"
-    "add and list also go over Kafka itself, where "
+    "add, list, update and remove also go over Kafka itself, where "
     "neither --url nor a context names an API. The API asks for the operator's token; that of a running "
     "`hookstream up` is known.",
 )
+
+
+LabelOption = Annotated[
+    list[str] | None, typer.Option("--label", help="Label of your own: name=value. Replaces all labels. Repeatable.")
+]
 
 
 @app.command("add")
@@ -43,6 +50,7 @@ def add(
             help="Whether endpoints may subscribe to types outside the catalogue. Default: only with `standard`.",
         ),
     ] = None,
+    label: LabelOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Register a tenant, or replace its settings. Events of unregistered tenants are delivered as well.
@@ -50,7 +58,7 @@ def add(
     Example:
         hookstream tenants add acme --name 'Acme Ltd' --notify-email ops@acme.example
     """
-    emails = tuple(notify_email or ())
+    emails, labels = tuple(notify_email or ()), pairs_of("label", label or [], "=")
     address = api_or_kafka(operator=True)
     if address is not None:
         body = {
@@ -59,6 +67,7 @@ def add(
             "profile": profile,
             "notify_emails": emails,
             "open_catalogue": open_catalogue,
+            "metadata": labels,
         }
         show_one(ask(address, lambda api: _register(api, tenant_id, body)), output)
         return
@@ -68,7 +77,12 @@ def add(
 
         async with session() as registry:
             tenant = Tenant(
-                id=tenant_id, name=name, profile=profile, notify_emails=emails, open_catalogue=open_catalogue
+                id=tenant_id,
+                name=name,
+                profile=profile,
+                notify_emails=emails,
+                open_catalogue=open_catalogue,
+                metadata=labels,
             )
             await registry.call(PutTenant(tenant), tenant_id)
             return _public(registry.directory.tenants[tenant_id])
@@ -118,6 +132,99 @@ def show_command(
         hookstream tenants show acme
     """
     show_one(ask(the_api(operator=True), lambda api: api.get("tenants", tenant_id)), output)
+
+
+@app.command("update")
+@uses_api
+def update(
+    tenant_id: Annotated[str, typer.Argument(help="The tenant's id.")],
+    name: Annotated[str | None, typer.Option(help="Name shown in lists and e-mails.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Default profile of its new endpoints.", autocompletion=completion.wire_formats),
+    ] = None,
+    notify_email: Annotated[
+        list[str] | None, typer.Option(help="Address that is notified. Replaces all addresses. Repeatable.")
+    ] = None,
+    label: LabelOption = None,
+    open_catalogue: Annotated[
+        bool | None,
+        typer.Option(
+            "--open-catalogue/--closed-catalogue",
+            help="Whether endpoints may subscribe to types outside the catalogue.",
+        ),
+    ] = None,
+    expect_version: Annotated[int | None, typer.Option(help="Fail if the tenant has another version by now.")] = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Change the named fields of a tenant; others stay.
+
+    Example:
+        hookstream tenants update acme --name 'Acme Ltd' --label plan=gold
+    """
+    changes = only_given(
+        {
+            "name": name,
+            "profile": profile,
+            "notify_emails": notify_email or None,
+            "metadata": pairs_of("label", label, "=") if label else None,
+            "open_catalogue": open_catalogue,
+        }
+    )
+    if not changes:
+        raise typer.BadParameter("name at least one field to change")
+    address = api_or_kafka(operator=True)
+    if address is not None:
+        patched = ask(address, lambda api: api.patch("tenants", tenant_id, body=changes, expect_version=expect_version))
+        show_one(patched, output)
+        return
+
+    async def work() -> dict[str, Any]:
+        from app.cli.connect.registry_session import session
+
+        async with session() as registry:
+            tenant = registry.directory.tenants.get(tenant_id)
+            if tenant is None:
+                raise CommandRefused("not_found", f"there is no tenant {tenant_id}")
+            changed = msgspec.structs.replace(
+                tenant, **{each: tuple(to) if isinstance(to, list) else to for each, to in changes.items()}
+            )
+            await registry.call(PutTenant(changed, expect_version or tenant.version), tenant_id)
+            return _public(registry.directory.tenants[tenant_id])
+
+    show_one(process_context.run(work()), output)
+
+
+@app.command("remove")
+@uses_api
+def remove(
+    tenant_id: Annotated[str, typer.Argument(help="The tenant's id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    expect_version: Annotated[int | None, typer.Option(help="Fail if the tenant has another version by now.")] = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Delete a tenant with its endpoints, keys, event types and replays. Its id is never used again.
+
+    Example:
+        hookstream tenants remove acme --yes
+    """
+    if not yes:
+        typer.confirm(f"Delete tenant {tenant_id} with all its endpoints and keys? It cannot be undone.", abort=True)
+    address = api_or_kafka(operator=True)
+    if address is not None:
+        removed = ask(address, lambda api: api.delete("tenants", tenant_id, expect_version=expect_version))
+        show_one(removed, output)
+        return
+
+    async def work() -> dict[str, Any]:
+        from app.cli.connect.registry_session import session
+
+        async with session() as registry:
+            await registry.call(DeleteTenant(tenant_id, expect_version), tenant_id)
+            held = registry.directory.holdings(tenant_id)
+            return {"id": tenant_id, "remaining": held.endpoints + held.keys + held.event_types}
+
+    show_one(process_context.run(work()), output)
 
 
 def _public(tenant: Tenant) -> dict[str, Any]:

@@ -32,6 +32,10 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     open_catalogue: bool | None = None
     #: null: Hookstream's
     brand: Brand | None = None
+    #: labels of the operator's own
+    metadata: dict[str, str] = {}
+    #: milliseconds since the epoch; null: it exists. Of a deleted tenant nothing else remains
+    deleted_at_ms: int | None = None
     created_at_ms: int = 0
     updated_at_ms: int = 0
     version: int = 1

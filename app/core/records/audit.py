@@ -19,6 +19,8 @@ _MAX_DETAIL = 1000
 #: the longest field, in bytes of JSON; a record has fewer than 100 fields
 _MAX_FIELD = 2048
 HIDDEN = "(hidden)"
+#: the action of an entry by which the read model learns that a tenant was deleted
+TENANT_DELETED = "tenant.delete"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -47,6 +47,16 @@ class PutTenant(msgspec.Struct, frozen=True, tag="tenant.put"):
     expected_version: int | None = None
 
 
+class DeleteTenant(msgspec.Struct, frozen=True, tag="tenant.delete"):
+    """Delete a tenant with its endpoints, keys, event types and replays. Its record stays, marked as deleted.
+
+    No change if it is deleted.
+    """
+
+    id: str
+    expected_version: int | None = None
+
+
 class UnsubscribeAddress(msgspec.Struct, frozen=True, tag="tenant.unsubscribe"):
     """Remove an address from a tenant's notification e-mails. No change if it is not among them."""
 
@@ -230,6 +240,7 @@ CommandAction = (
     | RotateSecret
     | RotateSigningKey
     | PutTenant
+    | DeleteTenant
     | UnsubscribeAddress
     | CreateKey
     | RevokeKey
@@ -263,7 +274,7 @@ class CommandReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ok: bool
     #: the entity's version after the command; 0: it was removed
     version: int = 0
-    #: why the command was refused: not_found | conflict | exists | uid_taken | limit_reached | invalid | unreadable |
-    #: defect
+    #: why the command was refused: not_found | conflict | exists | uid_taken | tenant_deleted | default_tenant |
+    #: limit_reached | invalid | unreadable | defect
     code: str | None = None
     detail: str | None = None

@@ -127,7 +127,7 @@ def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
         case "types":
             return _types(visit)
         case "pairs":
-            return _pairs(field.name, text, surface_of(field).separator)
+            return pairs(field.name, text, surface_of(field).separator)
         case "numbers":
             return _numbers(field.name, text)
         case "words":
@@ -169,15 +169,16 @@ def _types(visit: PageRequest) -> list[str]:
     return types
 
 
-def _pairs(field: str, text: str, separator: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(field: str, text: str, separator: str) -> dict[str, str]:
+    """The lines of a field, each a name and a value. Raises `ApiError` 422."""
+    by_name: dict[str, str] = {}
     for line in filter(None, (line.strip() for line in text.splitlines())):
         name, sign, value = line.partition(separator)
         if not sign:
             wanted = "Name: value" if separator == ":" else f"name{separator}value"
             raise invalid(FieldError(detail=f"{line!r}: write {wanted}", pointer=f"/{field}"))
-        pairs[name.strip()] = value.strip()
-    return pairs
+        by_name[name.strip()] = value.strip()
+    return by_name
 
 
 def _numbers(field: str, text: str) -> list[float] | None:

@@ -50,6 +50,7 @@ async def change(desk: PageContext, visit: PageRequest) -> PageResult:
             "notify_emails": _mails(visit.field("notify_emails")),
             "brand": brand if any(brand.values()) else None,
             "open_catalogue": tenant.open_catalogue if tenant is not None else None,
+            "metadata": endpoint_form.pairs("metadata", visit.field("metadata"), "="),
         }
         body = body_of(TenantIn, values)
         if tenant is None:
@@ -61,6 +62,18 @@ async def change(desk: PageContext, visit: PageRequest) -> PageResult:
     except CommandRefused as refusal:
         return await _page(desk, visit, error=refused(refusal))
     return Redirect(to=f"/ui/tenants/{visit.path['id']}?done=saved")
+
+
+async def delete(desk: PageContext, visit: PageRequest) -> PageResult:
+    """Delete the tenant, after the user has typed its id."""
+    if visit.field("confirm") != visit.path["id"]:
+        error = invalid(FieldError(detail="type the id of the tenant to delete it", pointer="/confirm"))
+        return await _page(desk, visit, error=error)
+    try:
+        await tenants.delete(desk.api, visit.call())
+    except CommandRefused as refusal:
+        return await _page(desk, visit, error=refused(refusal))
+    return Redirect(to="/ui/tenants?done=tenant_deleted")
 
 
 async def create_key(desk: PageContext, visit: PageRequest) -> PageResult:
@@ -102,6 +115,7 @@ async def _page(desk: PageContext, visit: PageRequest, *, fresh: Any = "", error
         "notify_emails": ", ".join(tenant.notify_emails) if tenant else "",
         "version": tenant.version if tenant else "",
         "brand": tenant.brand if tenant else None,
+        "metadata": "\n".join(f"{name}={value}" for name, value in tenant.metadata.items()) if tenant else "",
     }
     values: dict[str, Any] = {
         "id": id_,

@@ -64,6 +64,7 @@ SCREENS: tuple[PageRoute, ...] = (
     _post("/tenants", tenants.create, "operator"),
     _get("/tenants/{id}", tenants.show, "operator"),
     _post("/tenants/{id}", tenants.change, "operator"),
+    _post("/tenants/{id}/delete", tenants.delete, "operator"),
     _post("/tenants/{id}/keys", tenants.create_key, "operator"),
     _post("/tenants/{id}/keys/{key}/revoke", tenants.revoke_key, "operator"),
     _get("/events", event_list.list_all, "operator"),

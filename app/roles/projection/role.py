@@ -22,12 +22,14 @@ from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.core.readmodel.batch import TOPICS, ProjectionBatch
 from app.core.readmodel.event_index import RawEventFormat
+from app.core.records.audit import TENANT_DELETED
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
 from app.ports.consumer import Record, SeekableConsumer
 from app.ports.metrics import Meter
 from app.ports.readmodel import OffsetAdvance, ProjectionStore
+from app.roles.projection.deleted_tenants import DeletedTenants
 
 logger = structlog.get_logger(__name__)
 
@@ -77,6 +79,9 @@ class ProjectionRole:
         self._writing = asyncio.Lock()
         self._trouble: str | None = None
         self._committed_s = 0.0
+        self._deleted = DeletedTenants()
+        #: set when a tenant was deleted: its rows are removed at once
+        self._prune_now = asyncio.Event()
 
     def ready(self) -> str | None:
         """None if a new attempt would become visible; else the reason why not."""
@@ -102,6 +107,8 @@ class ProjectionRole:
         """Work until cancelled. Raises errors that a restart of the role may repair."""
         try:
             await self._patiently(self._store.prepare)
+            for tenant, at_ms in await self._patiently(self._store.deleted_tenants):
+                self._deleted.add(tenant, at_ms, self._clock.now_ms())
             await self._source.start(self)
             pruning = asyncio.create_task(self._prune_loop())
             try:
@@ -268,6 +275,10 @@ class ProjectionRole:
         if batch.unreadable:
             logger.error("projection.unreadable", records=batch.unreadable)
             self._meter.count("records_unreadable_total", batch.unreadable, topic="projection")
+        for line in batch.audit:
+            if line.entry.action == TENANT_DELETED:
+                self._deleted.add(line.entry.tenant, line.at_ms, self._clock.now_ms())
+                self._prune_now.set()
         if batch.facts:
             oldest_ms = min(fact.at_ms for fact in batch.facts)
             self._meter.observe("projection_age_seconds", max(0.0, (self._clock.now_ms() - oldest_ms) / 1000))
@@ -288,7 +299,8 @@ class ProjectionRole:
     async def _prune_loop(self) -> None:
         """Remove rows past their retention, in small steps."""
         while True:
-            await self._clock.sleep(_PRUNE_EVERY_S)
+            await self._until_pruning()
+            await self._remove_tenants()
             removed = _PRUNED
             while removed == _PRUNED:
                 before_ms = round(self._clock.now_ms() - self._retention_ms)
@@ -300,6 +312,31 @@ class ProjectionRole:
                     logger.warning("projection.not_pruned", reason=str(error))
                     break
                 await self._clock.sleep(_GATHER_S)
+
+    async def _until_pruning(self) -> None:
+        """Wait for the next time to remove rows, or for the deletion of a tenant."""
+        waiting = asyncio.create_task(self._clock.sleep(_PRUNE_EVERY_S))
+        deletion = asyncio.create_task(self._prune_now.wait())
+        try:
+            await asyncio.wait([waiting, deletion], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            deletion.cancel()
+            await asyncio.gather(waiting, deletion, return_exceptions=True)
+        self._prune_now.clear()
+
+    async def _remove_tenants(self) -> None:
+        """Remove the rows of deleted tenants, in small steps."""
+        for tenant, until_ms in self._deleted.due(self._clock.now_ms()):
+            removed = _PRUNED
+            while removed == _PRUNED:
+                try:
+                    removed = await self._store.remove_tenant(tenant, until_ms, limit=_PRUNED)
+                except Unavailable as error:
+                    logger.warning("projection.tenant_not_removed", tenant=tenant, reason=str(error))
+                    return
+                if removed:
+                    await self._clock.sleep(_GATHER_S)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat until the database is reachable."""

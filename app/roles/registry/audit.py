@@ -1,9 +1,9 @@
 """The audit entry of a registry command: who did what, when, and how the entity looked before and after.
 
 Rules of this file
-- Every action of a user has an entry. Changes of the registry have theirs in the same transaction; other actions (a
-  retry, a test, a portal link) have theirs before they are carried out. Commands between roles have no actor and no
-  entry.
+- Every action of a user has an entry, and so has every deletion of a tenant. Changes of the registry have theirs in
+  the same transaction; other actions (a retry, a test, a portal link) have theirs before they are carried out. Commands
+  between roles have no actor and no entry.
 - No entry contains a secret, a key or the value of a custom header.
 - An entry is bounded: long values are cut, with their original size.
 """
@@ -21,8 +21,10 @@ from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.model.tenant import ApiKey, Tenant
 from app.core.records.audit import AuditEntry, action
-from app.core.records.command import Command, RotateSecret, SuspendEndpoint
+from app.core.records.command import Command, DeleteTenant, RotateSecret, SuspendEndpoint
 
+#: the actor of a deletion that names none; the read model needs the entry
+_UNKNOWN = "unknown"
 _Entity = Endpoint | Tenant | ApiKey | EventType | Replay
 #: fields that change with every change, or that mean nothing to a user
 _LEFT_OUT = frozenset(
@@ -50,7 +52,7 @@ def entry_of(
 
     None if the command has no actor, or the change is not of a tenant's entity.
     """
-    if not command.actor:
+    if not command.actor and not isinstance(command.action, DeleteTenant):
         return None
     old = _current(key, directory)
     new = value if isinstance(value, _Entity) else None
@@ -63,11 +65,11 @@ def entry_of(
         tenant,
         mode,
         now_ms,
-        actor=command.actor,
+        actor=command.actor or _UNKNOWN,
         action=str(type(command.action).__struct_config__.tag),
         entity=key,
         version=version,
-        detail=_detail(command),
+        detail=_detail(command, directory),
         before=before,
         after=after,
     )
@@ -84,7 +86,7 @@ def _current(key: str, directory: Directory) -> _Entity | None:
         case "endpoint":
             return directory.endpoint(name)
         case "tenant":
-            return directory.tenants.get(name)
+            return directory.tenants.get(name) or directory.deleted_tenants.get(name)
         case "key":
             return directory.keys.get(name)
         case "replay":
@@ -118,8 +120,11 @@ def _filled(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "", [], (), {})}
 
 
-def _detail(command: Command) -> str:
+def _detail(command: Command, directory: Directory) -> str:
     match command.action:
+        case DeleteTenant(id=id_):
+            held = directory.holdings(id_)
+            return f"{held.endpoints} endpoints, {held.keys} keys and {held.event_types} event types with it"
         case SuspendEndpoint(reason=reason):
             return reason or ""
         case RotateSecret(secret=None):

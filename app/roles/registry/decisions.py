@@ -31,6 +31,7 @@ from app.core.records.command import (
     CreateEndpoint,
     CreateKey,
     CreateReplay,
+    DeleteTenant,
     MarkCircuit,
     MarkFailing,
     PauseReplay,
@@ -49,8 +50,8 @@ from app.core.records.command import (
     UnsubscribeAddress,
     UpdateEndpoint,
 )
-from app.core.records.registry import RegistryEntity
-from app.roles.registry import replays
+from app.roles.registry import replays, tenants
+from app.roles.registry.changes import RegistryChange
 from app.roles.registry.replays import ReplayAction
 from app.roles.registry.rules import (
     endpoint_problems,
@@ -58,19 +59,8 @@ from app.roles.registry.rules import (
     key_problems,
     settings_problems,
     signing_key_problems,
-    tenant_problems,
 )
 from app.roles.registry.suspensions import bounded
-
-
-class RegistryChange(msgspec.Struct, frozen=True):
-    """A record for the registry; the value None is a tombstone."""
-
-    key: str
-    value: RegistryEntity | None
-    #: the entity's version after the change; 0: it was removed
-    version: int
-
 
 #: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none. The profile
 #: is not among them, because the secret belongs to it: create another endpoint instead.
@@ -93,6 +83,7 @@ def decide(
         case CreateEndpoint(endpoint=endpoint):
             if directory.endpoint(endpoint.id) is not None:
                 raise CommandRefused("exists", f"endpoint {endpoint.id} already exists")
+            tenants.check_not_deleted(directory, endpoint.tenant)
             check_room(directory.holdings(endpoint.tenant), most, "endpoints")
             fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
             return [_endpoint_change(fresh, profiles, directory)]
@@ -103,9 +94,11 @@ def decide(
             orphans = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
             return [RegistryChange(f"endpoint/{id_}", None, 0), *_replay_changes(orphans)]
         case PutTenant():
-            return [_put_tenant(action, directory, now_ms, profiles)]
+            return [tenants.put(action, directory, now_ms, profiles)]
+        case DeleteTenant():
+            return tenants.delete(action, directory, now_ms)
         case UnsubscribeAddress(tenant=tenant, address=address):
-            return _unsubscribe(tenant, address, directory, now_ms)
+            return tenants.unsubscribe(tenant, address, directory, now_ms)
         case SuspendEndpoint():
             return _suspend(action, directory, now_ms)
         case MarkFailing() | MarkCircuit():
@@ -135,6 +128,7 @@ def _decide_others(action: _OtherAction, directory: Directory, now_ms: int, most
             problems = key_problems(key)
             if problems:
                 raise CommandRefused("invalid", "; ".join(problems))
+            tenants.check_not_deleted(directory, key.tenant)
             check_room(directory.holdings(key.tenant), most, "keys")
             return [RegistryChange(f"key/{key.id}", msgspec.structs.replace(key, created_at_ms=now_ms), 1)]
         case RevokeKey(id=id_):
@@ -142,6 +136,7 @@ def _decide_others(action: _OtherAction, directory: Directory, now_ms: int, most
                 raise CommandRefused("not_found", f"there is no key {id_}")
             return [RegistryChange(f"key/{id_}", None, 0)]
         case PutEventType(event_type=event_type):
+            tenants.check_not_deleted(directory, event_type.tenant)
             if (event_type.tenant, event_type.mode, event_type.name) not in directory.event_types:
                 check_room(directory.holdings(event_type.tenant), most, "event_types")
             return [_put_event_type(event_type, directory, now_ms)]
@@ -150,6 +145,8 @@ def _decide_others(action: _OtherAction, directory: Directory, now_ms: int, most
                 raise CommandRefused("not_found", f"there is no event type {name}")
             return [RegistryChange(f"type/{tenant}/{mode}/{name}", None, 0)]
         case CreateReplay() | AdvanceReplay() | PauseReplay() | ResumeReplay() | CancelReplay():
+            if isinstance(action, CreateReplay):
+                tenants.check_not_deleted(directory, action.replay.tenant)
             return _replay_changes(replays.decide(action, directory, now_ms))
         case SupersedeDeliveries(revisions=revisions):
             fresh, expired = supersession.take(revisions, directory.revisions, now_ms)
@@ -311,29 +308,6 @@ def _overlapping(former: tuple[S, ...], until_ms: int, now_ms: int) -> list[S]:
         for each in former
         if (each.expires_at_ms or until_ms) > now_ms and until_ms > now_ms
     ]
-
-
-def _put_tenant(action: PutTenant, directory: Directory, now_ms: int, profiles: Collection[str]) -> RegistryChange:
-    tenant = action.tenant
-    problems = tenant_problems(tenant, profiles)
-    if problems:
-        raise CommandRefused("invalid", "; ".join(problems))
-    old = directory.tenants.get(tenant.id)
-    version = old.version if old else 0
-    if action.expected_version is not None and action.expected_version != version:
-        raise CommandRefused("conflict", f"tenant {tenant.id} has version {version}, not {action.expected_version}")
-    created = old.created_at_ms if old else now_ms
-    fresh = msgspec.structs.replace(tenant, version=version + 1, created_at_ms=created, updated_at_ms=now_ms)
-    return RegistryChange(f"tenant/{tenant.id}", fresh, fresh.version)
-
-
-def _unsubscribe(tenant_id: str, address: str, directory: Directory, now_ms: int) -> list[RegistryChange]:
-    old = directory.tenants.get(tenant_id)
-    remaining = tuple(each for each in old.notify_emails if each.lower() != address.lower()) if old else ()
-    if old is None or remaining == old.notify_emails:
-        return []
-    fresh = msgspec.structs.replace(old, notify_emails=remaining, version=old.version + 1, updated_at_ms=now_ms)
-    return [RegistryChange(f"tenant/{old.id}", fresh, fresh.version)]
 
 
 def _put_event_type(event_type: EventType, directory: Directory, now_ms: int) -> RegistryChange:

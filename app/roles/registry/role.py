@@ -15,7 +15,7 @@ from app.core.model.event_types import EventType
 from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.core.records import audit
 from app.core.records.audit import AuditEntry
-from app.core.records.command import Command, CommandReply
+from app.core.records.command import Command, CommandReply, DeleteTenant
 from app.core.records.registry import apply, encode, read_command
 from app.core.sampling import Sampled
 from app.core.schemas.graph import BadSchema
@@ -23,8 +23,10 @@ from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.metrics import Meter
 from app.ports.registry import RegistryStore
+from app.roles.registry import tenants
 from app.roles.registry.audit import entry_of
-from app.roles.registry.decisions import RegistryChange, decide
+from app.roles.registry.changes import RegistryChange
+from app.roles.registry.decisions import decide
 
 logger = structlog.get_logger(__name__)
 #: bytes of a state at most: it must fit into a record, and a hundred of them into a transaction
@@ -33,6 +35,8 @@ _MAX_STATE_BYTES = 256 * 1024
 _MAX_NAME = 1024
 #: bytes of JSON of a reply's detail at most; it may quote the command
 _MAX_DETAIL = 8192
+#: steps of removing what deleted tenants hold, between two polls for commands
+_SWEEPS = 5
 #: log lines about changes in a minute at most
 _CHANGES_PER_MINUTE = 300
 
@@ -72,6 +76,8 @@ class RegistryRole:
         self._too_large: set[int] = set()
         #: below that offset each command has its own transaction, to find out which of them is too large
         self._alone_until = 0
+        #: deleted tenants that may still hold something
+        self._deleted: set[str] = set()
         self._changes = Sampled(most=_CHANGES_PER_MINUTE, every_s=60.0)
 
     def ready(self) -> str | None:
@@ -97,14 +103,31 @@ class RegistryRole:
             while True:
                 directory = Directory(matches=False)
                 await store.chosen(directory)
+                self._deleted = tenants.unfinished(directory)
                 self._ready = True
                 while store.is_writer():
                     records = await store.poll()
                     if records and not await self._applied(store, directory, records):
                         break  # the directory is ahead of the log: read both again
+                    await self._sweep(store, directory)
         finally:
             self._ready = False
             await store.stop()
+
+    async def _sweep(self, store: RegistryStore, directory: Directory) -> None:
+        """Remove some of what deleted tenants hold; commands have their turn between two calls."""
+        for _ in range(_SWEEPS if self._deleted else 0):
+            tenant_id, assigned = min(self._deleted, default=None), store.assigned_place()
+            if tenant_id is None or assigned is None or assigned[1] is None or not store.is_writer():
+                return
+            changes = tenants.sweep(directory, tenant_id)
+            if not changes:
+                self._deleted.discard(tenant_id)
+                logger.info("registry.tenant_removed", tenant=tenant_id)
+                continue
+            await store.commit([(change.key, None) for change in changes], [], [], assigned[1])
+            for change in changes:
+                apply(directory, change.key, None)
 
     async def _applied(self, store: RegistryStore, directory: Directory, records: Sequence[Record]) -> bool:
         """Apply commands; False if a record was too large for its topic, and nothing from there on was written."""
@@ -193,6 +216,8 @@ class RegistryRole:
         for change, value in zip(changes, values, strict=True):
             apply(directory, change.key, value)
             states.append((change.key, value))
+        if isinstance(command.action, DeleteTenant):
+            self._deleted.add(command.action.id)
         self._meter.count("registry_commands_total", result="ok")
         return CommandReply(command_id=command.id, ok=True, version=changes[0].version if changes else 0)
 

@@ -57,7 +57,17 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
     for address in tenant.notify_emails:
         if not is_address(address):
             problems.append(f"notify_emails: {address[:80]!r} is not an e-mail address")
+    problems += [f"metadata: {sentence}" for sentence in _metadata_problems(tenant.metadata)]
     return problems + (_brand_problems(tenant.brand) if tenant.brand else [])
+
+
+def _metadata_problems(metadata: Mapping[str, str]) -> Iterator[str]:
+    if len(metadata) > limits.METADATA:
+        yield f"at most {limits.METADATA} entries"
+    elif any(
+        len(name) > limits.METADATA_NAME or len(value) > limits.METADATA_VALUE for name, value in metadata.items()
+    ):
+        yield f"names have at most {limits.METADATA_NAME} characters, values at most {limits.METADATA_VALUE}"
 
 
 def _brand_problems(brand: Brand) -> list[str]:

@@ -28,6 +28,7 @@ def test_names_of_commands() -> None:
         "replay.create",
         "replay.pause",
         "replay.resume",
+        "tenant.delete",
         "tenant.put",
         "tenant.unsubscribe",
         "type.put",

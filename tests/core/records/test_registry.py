@@ -82,6 +82,7 @@ def entities(where: Directory) -> tuple[Any, ...]:
     return (
         where.endpoints(),
         where.tenants,
+        where.deleted_tenants,
         where.keys,
         where.keys_by_digest,
         where.event_types,

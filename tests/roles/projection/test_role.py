@@ -12,6 +12,7 @@ from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import LogMoved, Unavailable
 from app.core.offsets.log_moves import LogMove, LogMoveKind
 from app.core.readmodel.batch import TOPICS as PROJECTED
+from app.core.records.audit import TENANT_DELETED, action, encode
 from app.core.topics.names import TopicName
 from app.roles.projection.role import ProjectionRole
 from app.runtime.topics import topics_of
@@ -228,3 +229,25 @@ async def test_the_offsets_of_a_database_of_another_kafka_are_not_changed(stage:
     with pytest.raises(Unavailable, match="it is of another Kafka"):
         await stage.running
     assert stage.store.next[ATTEMPTS] == 3
+
+
+async def test_rows_of_a_deleted_tenant_are_removed_at_once_and_for_some_days(stage: Stage) -> None:
+    await stage.start()
+    at_ms = stage.clock.now_ms()
+    entry = action("acme", "", at_ms, actor="operator", action=TENANT_DELETED, entity="tenant/acme")
+    await stage.log.append("p.audit", key=b"acme", value=encode(entry), partition=1)
+    await stage.turn()
+    await stage.turn()
+    assert [tenant for tenant, _ in stage.store.removed] == ["acme", "acme"], "again at once while there is more"
+    assert all(abs(until_ms - at_ms - 60_000) < 10_000 for _, until_ms in stage.store.removed)
+    await stage.turn(70)
+    assert len(stage.store.removed) > 2, "deliveries that wait are cancelled later"
+
+
+async def test_a_new_process_removes_rows_of_tenants_that_were_deleted_before(stage: Stage) -> None:
+    await stage.stop()
+    stage.store.deletions = [("acme", 5)]
+    stage.begin()
+    await stage.start()
+    await stage.turn(70)
+    assert stage.store.removed and stage.store.removed[0] == ("acme", 60_005)

@@ -16,7 +16,7 @@ from app.core.records import registry
 from app.core.records.command import CommandAction
 from app.profiles.catalog import PROFILES
 from app.roles.registry import decisions
-from app.roles.registry.decisions import RegistryChange
+from app.roles.registry.changes import RegistryChange
 
 NOW = 1_000
 

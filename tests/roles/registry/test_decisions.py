@@ -15,7 +15,7 @@ from app.core.records import registry
 from app.core.records.command import CommandAction, CreateEndpoint, PutTenant, RemoveEndpoint, UpdateEndpoint
 from app.profiles.catalog import PROFILES
 from app.roles.registry import decisions
-from app.roles.registry.decisions import RegistryChange
+from app.roles.registry.changes import RegistryChange
 from tests.roles.registry.registry_stage import (
     ENDPOINT,
     NOW,

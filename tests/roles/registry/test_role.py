@@ -24,6 +24,7 @@ from app.core.records.command import (
     CommandReply,
     CreateEndpoint,
     CreateKey,
+    DeleteTenant,
     PutEventType,
     PutTenant,
     RemoveEndpoint,
@@ -342,3 +343,49 @@ async def test_a_tenant_cannot_exceed_its_limits(stage: Stage) -> None:
         if name in refused:
             assert reply.code == "limit_reached"
             assert f"HOOKSTREAM_MAX_{refused[name]}_PER_TENANT" in (reply.detail or "")
+
+
+async def test_a_large_tenant_is_removed_in_bounded_transactions_between_other_commands(stage: Stage) -> None:
+    held = 2_500
+    stage.store.states["tenant/acme"] = registry.encode(Tenant(id="acme")) or b""
+    for number in range(held):
+        each = endpoint(f"ep_{number:05}")
+        stage.store.states[f"endpoint/{each.id}"] = registry.encode(each) or b""
+    sizes = observed(stage.store)
+    stage.start()
+    stage.store.give(command("c1", DeleteTenant("acme")))
+    (reply,) = await stage.store.replied("c1")
+    assert reply.ok and reply.version == 2
+    stage.store.give(command("c2", PutTenant(Tenant(id="other"))))
+    stage.store.give(command("c3", CreateEndpoint(endpoint("ep_late"))))
+    put, late = await stage.store.replied("c2", "c3")
+    assert put.ok and late.code == "tenant_deleted"
+    await stage.store.pulse.until(lambda: len(stage.store.states) == 2)
+    assert set(stage.store.states) == {"tenant/acme", "tenant/other"}
+    assert max(sizes) <= 1_000 and sum(sizes) == held + 2
+    (deletion,) = (msgspec.json.decode(entry) for tenant, entry in stage.store.entries if tenant == "acme")
+    assert (deletion["action"], deletion["actor"]) == ("tenant.delete", "unknown")
+    assert deletion["detail"] == "2500 endpoints, 0 keys and 0 event types with it"
+
+
+async def test_a_new_writer_goes_on_removing_what_a_deleted_tenant_holds(stage: Stage) -> None:
+    stage.store.states["tenant/acme"] = registry.encode(Tenant(id="acme", deleted_at_ms=5)) or b""
+    stage.store.states["endpoint/ep"] = registry.encode(endpoint()) or b""
+    stage.start()
+    stage.store.give(command("c1", PutTenant(Tenant(id="other"))))
+    await stage.store.pulse.until(lambda: "endpoint/ep" not in stage.store.states)
+    assert set(stage.store.states) == {"tenant/acme", "tenant/other"}
+    assert stage.store.transactions[-1] == 1, "the offset of the commands stays"
+
+
+def observed(store: MemoryStore) -> list[int]:
+    """The numbers of states of the transactions from now on."""
+    sizes: list[int] = []
+    commit = store.commit
+
+    async def counted(states: Any, entries: Any, replies: Any, next_offset: int) -> None:
+        sizes.append(len(states))
+        await commit(states, entries, replies, next_offset)
+
+    store.commit = counted  # type: ignore[method-assign]
+    return sizes
