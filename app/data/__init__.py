@@ -9,3 +9,5 @@ _HERE = Path(__file__).parent
 TOPICS = _HERE / "topics"
 #: JSON files, `<profile>/<event type>.json`
 EVENT_TYPES = _HERE / "schemas" / "events"
+#: the AsyncAPI document, which the API serves
+ASYNCAPI = _HERE / "schemas" / "asyncapi.yaml"

@@ -180,7 +180,10 @@ async def test_no_route_answers_malformed_input_with_a_500(stage: Stage, monkeyp
     async with browser(stage, OPERATOR) as somebody:
         cookie = next(each.value for each in somebody.http.cookie_jar if each.key == "hookstream_session")
     places = [(each.method, each.path) for each in ROUTES]
-    places += [("GET", path) for path in ("/openapi.json", "/unsubscribe", "/healthz", "/", "/ui/assets/{name}")]
+    places += [
+        ("GET", path)
+        for path in ("/openapi.json", "/asyncapi.yaml", "/unsubscribe", "/healthz", "/", "/ui/assets/{name}")
+    ]
     for entry in SCREENS:
         bases = ("/ui/t/acme/live", "/ui/t/{tenant}/{mode}", "/portal/{token}") if entry.scoped else ("/ui",)
         places += [(entry.method, base + entry.path) for base in bases if not entry.path.endswith("/live")]

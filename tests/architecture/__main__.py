@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.architecture import (
+    asyncapi_doc,
     chart_kafka,
     chart_schema,
     endpoint_fields_doc,
@@ -37,3 +38,4 @@ record_schemas.main()
 chart_kafka.main()
 chart_schema.main()
 test_openapi.main()
+asyncapi_doc.main()

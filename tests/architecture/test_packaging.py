@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from app.data import EVENT_TYPES, TOPICS
+from app.data import ASYNCAPI, EVENT_TYPES, TOPICS
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "app"
@@ -29,7 +29,7 @@ def test_every_file_that_is_no_code_is_packaged() -> None:
         for path in APP.rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc") and path.relative_to(APP).parts[0] != "data"
     }
-    files = beside_code | {path.resolve() for path in [*TOPICS.glob("*.yaml"), *EVENT_TYPES.glob("*/*.json")]}
+    files = beside_code | {path.resolve() for path in [*TOPICS.glob("*.yaml"), *EVENT_TYPES.glob("*/*.json"), ASYNCAPI]}
     assert len(files) > 60
     assert not sorted(files - packaged())
 
@@ -37,3 +37,4 @@ def test_every_file_that_is_no_code_is_packaged() -> None:
 def test_the_packaged_data_is_that_of_the_repository() -> None:
     assert TOPICS.resolve() == ROOT / "topics"
     assert EVENT_TYPES.resolve() == ROOT / "schemas" / "events"
+    assert ASYNCAPI.resolve() == ROOT / "schemas" / "asyncapi.yaml"

@@ -14,6 +14,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 from schemathesis.core import NOT_SET
 
+from app.data import ASYNCAPI
 from tests.conftest import RealBroker
 from tests.e2e.api_document import (
     DOCUMENT,
@@ -62,6 +63,13 @@ async def test_the_committed_document_is_served_to_anyone(api: Api) -> None:
     answer = await asyncio.to_thread(api.ask, "GET", "/openapi.json", None)
     assert answer.status_code == 200
     assert answer.json() == DOCUMENT
+
+
+async def test_the_committed_description_of_messages_is_served_to_anyone(api: Api) -> None:
+    answer = await asyncio.to_thread(api.ask, "GET", "/asyncapi.yaml", None)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/yaml")
+    assert answer.content == ASYNCAPI.read_bytes()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -294,12 +294,14 @@ def _headers() -> Json:
 def _service_paths() -> Json:
     text: Json = {"text/plain": {"schema": {"type": "string"}}}
     json: Json = {"application/json": {"schema": {"type": "object"}}}
+    yaml: Json = {"application/yaml": {"schema": {"type": "object"}}}
     waiting = {"503": {"description": "Not ready; the body gives the reasons.", "content": json}}
     return {
         "/healthz": _probe("healthz", "Whether the process is alive", text),
         "/readyz": _probe("readyz", "Whether every role is ready", json, waiting),
         "/metrics": _probe("metrics", "Metrics in the Prometheus text format", text),
         "/openapi.json": _probe("openapi", "This document", json),
+        "/asyncapi.yaml": _probe("asyncapi", "Webhooks and topics as messages: AsyncAPI 3.0", yaml),
     }
 
 

@@ -42,6 +42,7 @@ from app.api.server.rate_limits import CallLimits
 from app.api.server.routes import MAX_BODY, ROUTES, Route
 from app.api.server.streaming import patterns_of, write_stream
 from app.core.errors import CommandRefused, Unavailable
+from app.data import ASYNCAPI
 
 RouteHandler = Callable[[ApiServices, ApiRequest], Awaitable[ApiResponse]]
 RawResponse = tuple[int, dict[str, str], bytes]
@@ -81,6 +82,7 @@ class Server:
         self.bodies = BodyMemory()
         self.streams = StreamHub(services)
         self._memory = IdempotencyCache()
+        self._asyncapi = ASYNCAPI.read_bytes()
         self._openapi = _encoder.encode(openapi.document(services.catalogue, version=version))
         self._readers = {route.name: msgspec.json.Decoder(route.takes) for route in ROUTES if route.takes is not None}
 
@@ -95,6 +97,7 @@ class Server:
         for route in ROUTES:
             application.router.add_route(route.method, route.path, self._endpoint(route))
         application.router.add_get("/openapi.json", self._describe)
+        application.router.add_get("/asyncapi.yaml", self._describe_messages)
         for method in ("GET", "POST"):
             application.router.add_route(method, unsubscribe.PATH, self._unsubscribe)
         return application
@@ -102,6 +105,10 @@ class Server:
     async def _describe(self, request: web.Request) -> web.StreamResponse:
         self._limit_stranger(request)
         return web.Response(body=self._openapi, content_type="application/json")
+
+    async def _describe_messages(self, request: web.Request) -> web.StreamResponse:
+        self._limit_stranger(request)
+        return web.Response(body=self._asyncapi, content_type="application/yaml")
 
     async def _unsubscribe(self, request: web.Request) -> web.StreamResponse:
         self._limit_stranger(request)
