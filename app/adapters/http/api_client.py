@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -87,7 +88,7 @@ class ApiClient:
         """`acting_for` is the tenant and the mode that the operator's token is used for."""
         self._base = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token.reveal()}", "User-Agent": "hookstream-cli"}
-        self._headers |= dict(zip(("Hookstream-Tenant", "Hookstream-Mode"), acting_for or (), strict=False))
+        self._acting_for = _acting_headers(acting_for)
         self._ca_file = ca_file
         self._proxy = proxy
         self._timeout_s = timeout_s
@@ -106,6 +107,12 @@ class ApiClient:
     ) -> None:
         if self._http is not None:
             await self._http.close()
+
+    def acting_as(self, tenant: str, mode: str) -> ApiClient:
+        """This connection, on which the operator's token is used for a tenant and mode."""
+        other = copy.copy(self)
+        other._acting_for = _acting_headers((tenant, mode))
+        return other
 
     async def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """GET one resource."""
@@ -148,7 +155,7 @@ class ApiClient:
     ) -> AsyncIterator[AsyncIterator[SseMessage]]:
         """GET server-sent events, from the message with that id on."""
         assert self._http is not None, "inside `async with` only"
-        head = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        head = self._acting_for | {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=_SILENCE_S)
         with self._reachable():
             async with self._http.get(
@@ -193,7 +200,12 @@ class ApiClient:
         with self._reachable():
             # redirects are not followed: they would send the key to another host
             async with self._http.request(
-                method, url, headers=headers, data=data, allow_redirects=False, proxy=self._proxy
+                method,
+                url,
+                headers=self._acting_for | dict(headers),
+                data=data,
+                allow_redirects=False,
+                proxy=self._proxy,
             ) as answer:
                 return _Answer(answer.status, answer.headers.copy(), await answer.read())
 
@@ -282,6 +294,10 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
                 [f"{ca_file} cannot be used as a certificate authority: {error.strerror or error}"]
             ) from error
     return context
+
+
+def _acting_headers(acting_for: tuple[str, str] | None) -> dict[str, str]:
+    return dict(zip(("Hookstream-Tenant", "Hookstream-Mode"), acting_for or (), strict=False))
 
 
 def _if_match(version: int | None) -> dict[str, str]:

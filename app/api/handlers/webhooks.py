@@ -196,19 +196,23 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
     )
 
 
-def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
-    """An endpoint as the API shows it."""
+def effective_settings(endpoint: Endpoint) -> dict[str, Any]:
+    """The settings of an endpoint as the API shows them: those that apply where it has none of its own."""
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
-    effective_settings = {name: getattr(endpoint, name) for name in NAMES} | {
+    return {name: getattr(endpoint, name) for name in NAMES} | {
         "headers": masked(endpoint.headers),
         "schedule": endpoint.schedule or profile.schedule_s,
         "timeout": endpoint.timeout or profile.timeout_s,
         "disable_after_failures": rule.consecutive_failures,
         "disable_after_days": rule.failing_days,
     }
+
+
+def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, hint: Any = UNSET) -> Webhook:
+    """An endpoint as the API shows it."""
     return Webhook(
-        **effective_settings,
+        **effective_settings(endpoint),
         id=endpoint.id,
         profile=endpoint.profile,
         status=endpoint.status,

@@ -1,0 +1,1 @@
+"""Configuration as files: read, compared with the service, carried out, and written."""

@@ -1,0 +1,1 @@
+"""Exports of other products, turned into configuration files."""
