@@ -5,6 +5,7 @@ HookstreamError
 ├── MalformedEvent     the producer: a record of events.raw is not an event (goes to events.rejected)
 ├── CommandRefused     the caller of a registry command: unknown endpoint, version conflict, bad value
 ├── Unrepresentable    the event's data cannot be written in this profile's wire format without changing it
+├── TransformFailed    the endpoint's owner: its transform has no result for this event
 ├── RecordTooLarge     the operator: a topic accepts only smaller records than declared
 ├── Hindered           the operator: this machine lacks descriptors, memory, ports, a network, DNS or the proxy
 ├── Unavailable        the environment: broker, Java, Maven or another process is missing; the message names the remedy
@@ -66,6 +67,10 @@ class Unrepresentable(HookstreamError):
         super().__init__(f"{detail} at {pointer or 'the root'}")
         self.pointer = pointer
         self.detail = detail
+
+
+class TransformFailed(HookstreamError):
+    """An endpoint's transform has no result for an event; the sentence quotes nothing of the event's data."""
 
 
 class Unavailable(HookstreamError):

@@ -60,6 +60,17 @@ FILTER_DEPTH = 20
 FILTER_VALUES = 200
 #: array elements that one evaluation of a filter examines; an event that needs more is delivered
 FILTER_ELEMENTS = 10_000
+#: of an endpoint's transform: characters, parts and levels of its syntax; steps of one evaluation (one takes about a
+#: microsecond); bytes of the result, and of every value on the way to it that is compared or written
+TRANSFORM = 2048
+TRANSFORM_NODES = 200
+TRANSFORM_DEPTH = 50
+TRANSFORM_STEPS = 10_000
+TRANSFORM_BYTES = 1_048_576
+#: of an endpoint's list of included fields: paths, characters of a path, and names in it
+INCLUDED = 100
+INCLUDED_PATH = 256
+INCLUDED_DEPTH = 10
 
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):
