@@ -55,6 +55,7 @@ DELIVERIES = st.builds(
     ordering_key=long_text(512),
     replay_id=SHORT,
     traceparent=SHORT,
+    attributes=SHORT,
     arrival=st.just(10**18),
     revision=st.just(10**18),
     source=SHORT,

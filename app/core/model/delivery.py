@@ -54,6 +54,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: str | None = None
     replay_id: str = ""
     traceparent: str | None = None
+    #: further attributes of a binary CloudEvent, as a JSON object of texts
+    attributes: str | None = None
     #: the offset of its arrival in deliveries.ordered; None: it is not ordered
     arrival: int | None = None
     #: the offset of the record in deliveries.ordered that released it; grows within its key queue. None: not ordered

@@ -58,6 +58,8 @@ def event_headers(
         headers.append(("replay-id", replay_id.encode()))
     if event.traceparent:
         headers.append(("traceparent", event.traceparent.encode()))
+    if event.attributes is not None:
+        headers.append(("attributes", event.attributes.encode()))
     return headers
 
 
@@ -93,6 +95,8 @@ def encode(delivery: Delivery) -> list[RecordHeader]:
         headers.append(("replay-id", delivery.replay_id.encode()))
     if delivery.traceparent:
         headers.append(("traceparent", delivery.traceparent.encode()))
+    if delivery.attributes is not None:
+        headers.append(("attributes", delivery.attributes.encode()))
     if delivery.source is not None:
         headers.append(("source", delivery.source.encode()))
     if delivery.arrival is not None:
@@ -161,6 +165,7 @@ _OPTIONAL: Mapping[str, _Optional] = {
     "ordering-key": _Optional("ordering_key", str),
     "replay-id": _Optional("replay_id", str),
     "traceparent": _Optional("traceparent", str),
+    "attributes": _Optional("attributes", str),
     "arrival": _Optional("arrival", _count),
     "released": _Optional("released", _count),
     "revision": _Optional("revision", _count),

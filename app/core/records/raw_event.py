@@ -19,6 +19,7 @@ from app.core import limits
 from app.core.errors import MalformedEvent
 from app.core.model import ids
 from app.core.model.channels import channels_of, is_channel
+from app.core.model.delivery import Delivery
 from app.core.model.event import Event, EventFormat, Mode
 from app.core.model.event_types import is_event_type
 from app.core.model.timestamps import iso, milliseconds, timestamp
@@ -31,6 +32,22 @@ _CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
 #: the attributes that every CloudEvent has: one of them as a header makes a record a binary CloudEvent
 _BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
 _HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "channels", "traceparent"))
+#: attributes that a delivery has in headers of its own, and those that only steer
+_CARRIED = frozenset(
+    (
+        "ce_specversion",
+        "ce_id",
+        "ce_type",
+        "ce_time",
+        "ce_tenant",
+        "ce_mode",
+        "ce_idempotencykey",
+        "ce_orderingkey",
+        "ce_channels",
+    )
+)
+#: characters of JSON of all further attributes of a binary CloudEvent; if they have more, only its source is kept
+_ATTRIBUTES = 4096
 #: so many brackets fit onto the stack of every interpreter
 _SURELY_SHALLOW = 200
 #: a later decoder may be called from so many calls deeper than this one
@@ -146,17 +163,29 @@ def fields_of(event: Event) -> dict[str, Any]:
 
     Raises `MalformedEvent` when `data` has numbers out of range.
     """
-    fields: dict[str, Any] = {"id": event.id, "type": event.type, "created_at": _in_utc(event.created_at)}
-    if event.ordering_key is not None:
-        fields["ordering_key"] = event.ordering_key
+    return _fields(event.id, event.type, event.created_at, event.ordering_key, event.body, event.format)
+
+
+def delivery_fields(delivery: Delivery) -> dict[str, Any]:
+    """The same fields of a delivery's event."""
+    event = delivery.event_id, delivery.event_type, delivery.created_at, delivery.ordering_key
+    return _fields(*event, delivery.body, delivery.format)
+
+
+def _fields(
+    event_id: str, event_type: str, created_at: str, ordering_key: str | None, body: bytes, kind: EventFormat
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {"id": event_id, "type": event_type, "created_at": _in_utc(created_at)}
+    if ordering_key is not None:
+        fields["ordering_key"] = ordering_key
     try:
-        if event.format == "native":
-            native = _native_fields.decode(event.body)
+        if kind == "native":
+            native = _native_fields.decode(body)
             fields["data"] = native.data
             if native.metadata is not None:
                 fields["metadata"] = native.metadata
         else:
-            fields["data"] = _any.decode(data_of(event.body, event.format))
+            fields["data"] = _any.decode(data_of(body, kind))
     except (ValueError, RecursionError) as error:
         raise MalformedEvent("not_an_event", f"its fields cannot be compared: {error}") from error
     return fields
@@ -247,7 +276,20 @@ def _binary(value: bytes | None, content_type: str, named: Mapping[str, str], at
     attributes = msgspec.convert(
         {name[3:]: text for name, text in named.items() if name.startswith("ce_")}, _CloudEvent
     )
-    return _from_cloud_event(attributes, named, value or b"", "ce-binary", at)
+    event = _from_cloud_event(attributes, named, value or b"", "ce-binary", at)
+    return msgspec.structs.replace(event, attributes=_further_attributes(named, content_type))
+
+
+def _further_attributes(named: Mapping[str, str], content_type: str) -> str | None:
+    """The attributes of a binary CloudEvent that a delivery has nowhere else; None if even the source is too long."""
+    further = {name[3:]: text for name, text in named.items() if name.startswith("ce_") and name not in _CARRIED}
+    if content_type:
+        further["datacontenttype"] = content_type
+    for attributes in (further, {"source": named["ce_source"]}):
+        encoded = msgspec.json.encode(attributes)
+        if len(encoded) <= _ATTRIBUTES:
+            return encoded.decode()
+    return None
 
 
 def _from_cloud_event(

@@ -88,6 +88,7 @@ def test_fan_out_writes_what_dispatch_reads(ordering_key: str | None, kind: Even
         format=kind,
         ordering_key=ordering_key,
         traceparent="00-a-b-01",
+        attributes='{"source":"/s"}' if kind == "ce-binary" else None,
     )
     sequence = 7 if ordering_key else None
     headers = with_delivery(event_headers(event, 55, sequence, replay, 99), "dlv_1")
@@ -107,6 +108,7 @@ def test_fan_out_writes_what_dispatch_reads(ordering_key: str | None, kind: Even
             ordering_key=ordering_key,
             replay_id=replay,
             traceparent="00-a-b-01",
+            attributes=event.attributes,
         ),
         99,
     )
