@@ -91,9 +91,10 @@ _REFUSALS = {
     "not_sent": Outcome(
         "No request could be built",
         RetryRule.SCHEDULE,
-        "No request could be built: the endpoint's secret cannot be used, or a header cannot be written.",
+        "No request could be built: the endpoint's secret cannot be used, a header cannot be written, or its transform "
+        "has no result for the event, which ends the delivery.",
         "The attempt's error says which. Rotate the endpoint's secret or change its headers. Where no key of the ring "
-        "opens the secret, the operator has to repair HOOKSTREAM_SECRET_KEYS.",
+        "opens the secret, the operator has to repair HOOKSTREAM_SECRET_KEYS. Repair the transform, then retry.",
     ),
 }
 _TOO_MANY = Outcome(
@@ -268,6 +269,12 @@ _REASONS = {
         RetryRule.NONE,
         "The profile's format cannot carry this event's data unchanged.",
         "Use another profile for the endpoint, or let the producer send other data.",
+    ),
+    "transform_failed": Outcome(
+        "Transform failed",
+        RetryRule.NONE,
+        "The endpoint's `transform` or `include_fields` has no result for this event.",
+        "The attempt's error says why. Repair the setting, try it with the preview, then retry.",
     ),
     "unreadable": Outcome(
         "Unreadable record",

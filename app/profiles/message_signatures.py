@@ -28,6 +28,12 @@ class MessageSignatures(msgspec.Struct, frozen=True):
     target: str
     #: newest key first: its public half and what signs with it
     signers: tuple[tuple[str, SignMessage], ...]
+    #: of the body
+    content_type: str = "application/json"
+
+    def of(self, content_type: str) -> MessageSignatures:
+        """The same for bodies of this type."""
+        return MessageSignatures(self.target, self.signers, content_type)
 
     def __call__(self, body: bytes, keys: Sequence[bytes], event_id: str, at_s: int) -> HeaderPairs:
         """See `Profile.headers`; `keys` are not used."""
@@ -35,7 +41,7 @@ class MessageSignatures(msgspec.Struct, frozen=True):
             raise Defect("signature needs a key: requests never go out unsigned where a scheme is asked for")
         digest = f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"
         covered = (
-            f'{self.target}"content-digest": {digest}\n"content-type": application/json\n"webhook-id": {event_id}\n'
+            f'{self.target}"content-digest": {digest}\n"content-type": {self.content_type}\n"webhook-id": {event_id}\n'
         )
         inputs, signatures = [], []
         for number, (public, sign) in enumerate(self.signers, 1):

@@ -15,7 +15,8 @@ from app.core.model.sensitive_headers import opened
 from app.core.records.raw_event import data_of
 from app.profiles.catalog import get as profile_of
 from app.profiles.catalog import get_or_standard
-from app.profiles.contract import EventView, HeaderPairs, Profile, SignMessage
+from app.profiles.contract import HeaderPairs, Profile, SignMessage
+from app.profiles.envelopes import JSON_TYPE, Content, DeliveryShape, event_view, shape_of
 from app.profiles.message_signatures import MessageSignatures, target_of
 from app.profiles.policy import RetryPolicy
 from app.profiles.signatures import Ed25519Signatures, ListedSignatures
@@ -35,6 +36,8 @@ class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
     #: the object that the values were derived from; a removed and recreated endpoint may have the same version
     source: Endpoint
     profile: Profile
+    #: what it gets instead of the profile's envelope around the event's data; None: that
+    shape: DeliveryShape | None
     #: the signature headers: those of the endpoint's profile or another one, or Ed25519's; see `Profile.headers`
     signature: Callable[[bytes, Sequence[bytes], str, int], HeaderPairs]
     keys: tuple[bytes, ...]
@@ -72,21 +75,22 @@ class RequestBuilder:
     def request(
         self, delivery: Delivery, endpoint: Endpoint, prepared: EndpointRequestParts, now_ms: int
     ) -> HttpRequest:
-        """The request of the next attempt; raises `Unrepresentable` when the profile cannot carry the data."""
-        profile = prepared.profile
+        """The request of the next attempt.
+
+        Raises `Unrepresentable` when the profile cannot carry the data, and `TransformFailed`.
+        """
         if delivery.omitted:
             raise Unrepresentable("", _OMITTED.format(delivery.omitted))
-        body = profile.envelope(
-            EventView(
-                id=delivery.event_id,
-                type=delivery.event_type,
-                created_at=delivery.created_at,
-                data=data_of(delivery.body, delivery.format),
-            )
-        )
+        shape = prepared.shape
+        if shape is None:
+            event = event_view(delivery, data_of(delivery.body, delivery.format))
+            content = Content(prepared.profile.envelope(event), JSON_TYPE)
+        else:
+            content = shape.content(delivery)
+        body = content.body
         headers = [
             ("user-agent", USER_AGENT),
-            ("content-type", "application/json"),
+            ("content-type", content.content_type),
             ("webhook-id", delivery.event_id),
             ("webhook-attempt", str(delivery.attempts + 1)),
         ]
@@ -98,9 +102,13 @@ class RequestBuilder:
             headers.append(("webhook-replay", delivery.replay_id))
         if delivery.traceparent:
             headers.append(("traceparent", delivery.traceparent))
-        for pair in prepared.signature(body, prepared.keys, delivery.event_id, now_ms // 1000):
+        signature = prepared.signature
+        if shape is not None and isinstance(signature, MessageSignatures):
+            signature = signature.of(content.content_type)
+        for pair in signature(body, prepared.keys, delivery.event_id, now_ms // 1000):
             if pair[0].lower() != "webhook-id":
                 headers.append(pair)
+        headers.extend(content.headers)
         headers.extend(prepared.headers)
         return HttpRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
 
@@ -126,6 +134,7 @@ class RequestBuilder:
         return EndpointRequestParts(
             source=endpoint,
             profile=profile,
+            shape=shape_of(endpoint, profile),
             signature=signer.headers if scheme == "v1" else self._asymmetric(endpoint, signer, signing_keys),
             keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in secrets),
             valid_until_ms=min(ends_ms, default=_FOREVER),

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "EventTypesImportIn.document",
     "FilterTestIn.event",
     "FilterTestIn.filter",
+    "PreviewIn.event",
     "WebhookIn.filter",
     "WebhookPatch.filter",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.model.endpoint_settings import RESERVED_PREFIXES
+from app.core.model.custom_headers import RESERVED_PREFIXES
 from app.embedded.receiver.verify import CHECKS
 from app.profiles.catalog import PROFILES
 

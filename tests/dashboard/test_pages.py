@@ -129,6 +129,9 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
         "metadata": "team=billing\nenv=eu",
         "headers": "X-Api-Key: k",
         "filter": '{\n  "data": {\n    "total": {\n      "$gte": 100\n    }\n  }\n}',
+        "envelope": "cloudevents-binary",
+        "include_fields": "id, customer.country",
+        "transform": "{text: type,\n id: data.id}",
         "schedule": "0, 2.5, 604800",
         "timeout": "7.5",
         "rate_limit": "100000",
@@ -148,12 +151,12 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
     assert {name: list(again[name]) if name == "types" else again[name] for name in settings} == settings | {
         "headers": f"X-Api-Key: {MASK}"
     }
-    emptied = settings | dict.fromkeys(
-        ["schedule", "timeout", "signature", "disable_after_days", "metadata", "filter"], ""
-    )
+    names = ["schedule", "timeout", "signature", "disable_after_days", "metadata", "filter", "transform"]
+    emptied = settings | dict.fromkeys([*names, "include_fields"], "")
     await acme.post(f"{LIVE}/endpoints/ep_1/settings", emptied | {"version": "2"})
     restored = stage.feed.directory.endpoint("ep_1")
     assert restored is not None and restored.metadata == {} and restored.filter is None
+    assert (restored.include_fields, restored.transform) == (None, None)
     assert (restored.schedule, restored.timeout, restored.signature, restored.disable_after_days) == (None,) * 4
 
 
@@ -220,6 +223,21 @@ async def test_a_test_event_shows_what_the_receiver_did(stage: Stage, acme: Brow
     assert b'"a": 1' in stage.sender.requests[-1].body
     status, part, _ = await acme.post(path, {"type": "ping", "data": "{"}, HX_Request="true")
     assert status == 422 and "not JSON" in part
+
+
+async def test_a_preview_shows_what_would_be_sent_and_why_nothing_would(stage: Stage, acme: Browser) -> None:
+    stage.endpoint(transform="{total: data.total}")
+    path = f"{LIVE}/endpoints/ep_1/preview"
+    form = {"type": "order.paid", "data": '{"total": 5, "card": "4242"}'}
+    status, part, _ = await acme.post(path, form, HX_Request="true")
+    assert status == 200 and "This would be sent" in part and "<html" not in part
+    assert "&#34;total&#34;: 5" in part and "4242" not in part and "webhook-signature" in part
+    status, page, _ = await acme.post(path, form | {"transform": "abs(data)", "envelope": "raw"})
+    assert status == 200 and "Nothing would be sent: Transform failed" in page and "abs() takes number" in page
+    assert (await acme.post(path, form | {"transform": "abs("}))[0] == 422
+    assert (await acme.post(path, form | {"data": "{"}))[0] == 422
+    assert "For an example" in (await acme.post(path, {"envelope": "raw", "transform": ""}))[1]
+    assert stage.sender.requests == []
 
 
 async def test_a_rotation_shows_the_new_secret_once_and_counts_the_old_one_down(stage: Stage, acme: Browser) -> None:

@@ -6,7 +6,7 @@ import datetime
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import flask
 import pytest
@@ -15,6 +15,7 @@ from http_message_signatures import HTTPMessageVerifier, InvalidSignature, Mappi
 
 from app.adapters.clock import SystemClock
 from app.core.errors import Defect
+from app.core.model.endpoint_settings import Envelope
 from app.core.model.http_exchange import HttpRequest
 from app.profiles.catalog import PROFILES
 from app.profiles.message_signatures import MessageSignatures, target_of
@@ -86,6 +87,12 @@ def test_the_target_is_that_of_the_url(url: str) -> None:
     request = built(endpoint("standard", "rfc9421", key, url=url))
     assert request.url == url
     verify(request, key.public)
+
+
+@pytest.mark.parametrize("envelope", get_args(Envelope))
+def test_every_envelope_can_have_one(envelope: Envelope) -> None:
+    key = signing_key()
+    verify(built(endpoint("standard", "rfc9421", key, envelope=envelope)), key.public)
 
 
 def test_what_is_changed_does_not_verify() -> None:

@@ -11,7 +11,7 @@ from app.api.handlers import delivery_filters, event_payloads
 from app.api.handlers.webhooks import owned
 from app.api.problems import ApiError, not_found
 from app.api.request import ApiRequest, ApiResponse, ApiServices
-from app.core.errors import ConfigError, Defect, MalformedEvent, Unrepresentable
+from app.core.errors import ConfigError, Defect, MalformedEvent, TransformFailed, Unrepresentable
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.event import Event
@@ -32,6 +32,8 @@ _OPEN_HEADERS = frozenset(
         "webhook-sequence",
         "webhook-ordering-key",
         "webhook-replay",
+        "webhook-event-type",
+        "webhook-event-time",
         "traceparent",
         "webhook-timestamp",
         "svix-id",
@@ -161,7 +163,7 @@ def _rebuilt(api: ApiServices, row: DeliveryRow, endpoint: Endpoint, event: Even
     try:
         prepared = api.builder.prepared(endpoint, api.clock.now_ms())
         request = api.builder.request(delivery, endpoint, prepared, last.started_at_ms)
-    except (ConfigError, Defect, Unrepresentable, MalformedEvent) as error:
+    except (ConfigError, Defect, Unrepresentable, MalformedEvent, TransformFailed) as error:
         return RequestOut(method="POST", url=last.url, headers=None, body=None, body_note=str(error))
     own = {name.lower() for name in endpoint.headers}
     headers = {name: value if name.lower() in _OPEN_HEADERS - own else _HIDDEN for name, value in request.headers}
@@ -182,6 +184,7 @@ def delivery_of(row: DeliveryRow, event: Event, *, attempts: int) -> Delivery:
         created_at=event.created_at,
         body=event.body,
         format=event.format,
+        attributes=event.attributes,
         accepted_at_ms=row.created_at_ms,
         attempts=attempts,
         sequence=row.sequence,

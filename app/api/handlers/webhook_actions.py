@@ -12,7 +12,7 @@ from app.api.handlers.suspension import reactivate, suspend
 from app.api.handlers.webhooks import owned, present_endpoint, sealed, with_secret
 from app.api.problems import ApiError, invalid
 from app.api.request import ApiRequest, ApiResponse, ApiServices
-from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, Unrepresentable
+from app.core.errors import ConfigError, Defect, Hindered, MalformedEvent, TransformFailed, Unrepresentable
 from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, last_disablement
@@ -110,12 +110,14 @@ async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: TestIn = call.body or TestIn()
     endpoint = owned(api, call)
     started_ms = api.clock.now_ms()
-    delivery = webhook_test_tracing.in_trace(call, _delivery(api, endpoint, body, started_ms))
+    delivery = webhook_test_tracing.in_trace(call, test_delivery(api, endpoint, body, started_ms))
     try:
         prepared = api.builder.prepared(endpoint, started_ms)
         request = api.builder.request(webhook_test_tracing.as_sent(api, delivery), endpoint, prepared, started_ms)
     except Unrepresentable as error:
         raise invalid(FieldError(detail=error.detail, pointer=f"/data{error.pointer}")) from error
+    except TransformFailed as error:
+        raise ApiError(409, "transform_failed", f"the endpoint's transform has no result: {error}") from error
     except (ConfigError, Defect) as error:
         raise ApiError(409, "secret_unreadable", f"the endpoint's secret cannot be used: {error}") from error
     await audit.record(api, endpoint, "endpoint.test", f"endpoint/{endpoint.id}", detail=delivery.event_type)
@@ -140,7 +142,8 @@ async def _keep(api: ApiServices, record: Attempt) -> None:
     await (await api.log.append(topic, key=key, value=msgspec.json.encode(record)))
 
 
-def _delivery(api: ApiServices, endpoint: Endpoint, body: TestIn, now_ms: int) -> Delivery:
+def test_delivery(api: ApiServices, endpoint: Endpoint, body: TestIn, now_ms: int) -> Delivery:
+    """The delivery of a test event, or of an example. Raises `ApiError` 422."""
     event_type = body.type or _first_type(api, endpoint)
     if not is_event_type(event_type):
         raise invalid(FieldError(detail=f"{event_type!r} is not a valid event type", pointer="/type"))
@@ -177,7 +180,8 @@ def _example(api: ApiServices, endpoint: Endpoint, event_type: str) -> bytes:
     return entry.examples[0] if entry else b'{"test":true}'
 
 
-def _shown_headers(endpoint: Endpoint, request: HttpRequest) -> dict[str, str]:
+def shown_headers(endpoint: Endpoint, request: HttpRequest) -> dict[str, str]:
+    """A request's headers, with a mask for sensitive values."""
     own = {name for name in endpoint.headers if is_sensitive(name)}
     return {name: MASK if name in own else value for name, value in request.headers}
 
@@ -200,7 +204,7 @@ def _present_test(
             first_byte=round(outcome.timing.first_byte_ms, 3),
             total=round(outcome.timing.total_ms, 3),
         ),
-        request=TestRequest(headers=_shown_headers(endpoint, request), body=request.body.decode("utf-8", "replace")),
+        request=TestRequest(headers=shown_headers(endpoint, request), body=request.body.decode("utf-8", "replace")),
         response=TestResponse(status=reply.status, headers=dict(reply.headers), body=body or "") if reply else None,
     )
 

@@ -12,6 +12,7 @@ from app.api.contract.fields import FieldError
 from app.api.contract.webhooks import CircuitOut, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
 from app.api.handlers.custom_headers import changed_headers, sealed_headers
 from app.api.handlers.filters import check_filter
+from app.api.handlers.shape_settings import SHAPE_SETTINGS, check_shape
 from app.api.handlers.signing_keys import changed_keys, first_keys, public_keys
 from app.api.handlers.subscriptions import subscription
 from app.api.handlers.suspension import reactivate, suspend
@@ -81,6 +82,7 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     changes: dict[str, Any] = {name: getattr(body, name) for name in named if name != "events"}
     if isinstance(changes.get("filter"), dict):
         check_filter(changes["filter"])
+    check_shape(changes)
     if "events" in named:
         changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
     if changes:
@@ -177,6 +179,7 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
         raise invalid(FieldError(detail=detail, pointer="/unsigned"))
     if body.filter is not None:
         check_filter(body.filter)
+    check_shape({name: getattr(body, name) for name in SHAPE_SETTINGS})
     plain = None if body.unsigned else body.secret or api.minter.secret()
     owner = f"{caller.tenant}/{id_}"
     headers = sealed_headers(api, body.headers, owner)

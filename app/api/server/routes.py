@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.api.contract import deliveries as d
-from app.api.contract import events, fields, filters, replays, stats
+from app.api.contract import events, fields, filters, previews, replays, stats
 from app.api.contract import tenants as t
 from app.api.contract import webhooks as c
 from app.api.handlers.delivery_filters import QUERY
@@ -63,6 +63,9 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/webhooks/{id}/test", name="actions.test", summary="Send a test event now and "
           "return the receiver's response", access="write", takes=c.TestIn, takes_nothing_too=True, gives=c.TestOut,
           most=MAX_BODY),
+    Route(method="POST", path="/v1/webhooks/{id}/preview", name="previews.show", summary="Show the request that would "
+          "be sent for an event, without sending it", access="write", takes=previews.PreviewIn, takes_nothing_too=True,
+          gives=previews.PreviewOut, most=MAX_BODY),
     Route(method="POST", path="/v1/webhooks/{id}/pause", name="actions.pause", summary="Pause an endpoint: park its "
           "deliveries until it is resumed", access="write", gives=c.Webhook),
     Route(method="POST", path="/v1/webhooks/{id}/resume", name="actions.resume", summary="Resume an endpoint, "

@@ -1,4 +1,4 @@
-"""`hookstream endpoints test|pause|resume|enable|disable|rotate-secret|rotate-key|recover`: actions of the API."""
+"""`hookstream endpoints test|preview|pause|resume|enable|disable|rotate-secret|rotate-key|recover`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.cli.connect import completion, process_context
 from app.cli.connect.api_connection import ask, uses_api
 from app.cli.connect.api_target import ApiTarget
 from app.cli.connect.tenant_options import ModeOption, TenantOption, address
-from app.cli.terminal.inputs import WHY_FILE, json_of, only_given, secret_of
+from app.cli.terminal.inputs import WHY_FILE, json_of, list_of, only_given, secret_of
 from app.cli.terminal.output import OutputFormat, OutputOption, remind_to_store, show_one
 from app.core.exit_codes import ExitCode
 
@@ -71,6 +71,57 @@ def _tell(outcome: dict[str, Any]) -> None:
     console.print("timing    " + ", ".join(f"{name} {value:.0f} ms" for name, value in timing.items()))
     if outcome.get("body"):
         console.print(f"body      {escape(outcome['body'][:_SHOWN])}")
+
+
+@app.command("preview")
+@uses_api
+def preview(
+    endpoint_id: EndpointIdArgument,
+    event: Annotated[
+        str | None,
+        typer.Option(help="An event, as in events.raw: JSON, or @FILE (@- = stdin). Default: the newest one."),
+    ] = None,
+    event_id: Annotated[str | None, typer.Option(help="The id of an event that Kafka still has.")] = None,
+    event_type: Annotated[
+        str | None,
+        typer.Option("--type", help="The newest event of this type.", autocompletion=completion.event_types),
+    ] = None,
+    envelope: Annotated[str | None, typer.Option(help="Try this in place of the endpoint's envelope.")] = None,
+    include_fields: Annotated[
+        str | None, typer.Option(help="Try these in place of the endpoint's fields, comma-separated.")
+    ] = None,
+    transform: Annotated[str | None, typer.Option(help="Try this in place of the endpoint's transform.")] = None,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Show the request that would be sent for an event, without sending it. Exit code 1 when nothing would be sent.
+
+    Example:
+        hookstream endpoints preview ep_5f0c83a1d27e49b6a3c81f04 --transform '{total: data.total}'
+    """
+    body = only_given(
+        {
+            "event": json_of("--event", event) if event is not None else None,
+            "event_id": event_id,
+            "type": event_type,
+            "envelope": envelope,
+            "include_fields": list_of(include_fields) if include_fields is not None else None,
+            "transform": transform,
+        }
+    )
+    shown: dict[str, Any] = ask(
+        address(tenant, mode), lambda api: api.post("webhooks", endpoint_id, "preview", body=body or None)
+    )
+    if output is OutputFormat.json:
+        show_one(shown, output)
+    elif shown["error"] is not None:
+        print(f"nothing would be sent: {shown['error']['reason']}: {shown['error']['detail']}")
+    else:
+        for name, value in shown["request"]["headers"].items():
+            print(f"{name}: {value}")
+        print(f"\n{shown['request']['body']}")
+    raise typer.Exit(ExitCode.DONE if shown["error"] is None else ExitCode.FAILED)
 
 
 @app.command("pause")

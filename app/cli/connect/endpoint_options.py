@@ -69,6 +69,8 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
     match surface.widget:
         case "types" | "words":
             return f"{sentence} Comma-separated."
+        case "expression":
+            return f"{sentence} For example {surface.example}."
         case "pairs":
             return f"{sentence} {surface.pair('name', 'value')}. Repeatable."
         case "numbers":

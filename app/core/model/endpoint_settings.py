@@ -16,16 +16,22 @@ from msgspec import Meta
 from app.core import limits
 from app.core.filters.parsing import parse
 from app.core.model.channels import CHANNEL_PATTERN, is_channel
+from app.core.model.custom_headers import header_problems
 from app.core.model.event_types import is_pattern
+from app.core.transforms.expressions import transform_problems
+from app.core.transforms.included_fields import path_problems
 
 Ordering = Literal["none", "fifo"]
 SigningScheme = Literal["v1", "v1a", "both", "rfc9421"]
+Envelope = Literal["profile", "raw", "thin", "cloudevents-structured", "cloudevents-binary"]
 #: not `.` or `..`, which clients remove from paths, and not like an id that the service makes
 UID_PATTERN = r"^(?!ep_)(?!\.{1,2}$)[A-Za-z0-9_.-]{1,256}$"
 
 #: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value, `words` are
 #: separated by commas
-Widget = Literal["url", "types", "text", "words", "pairs", "numbers", "number", "choice", "profile", "json"]
+Widget = Literal[
+    "url", "types", "text", "words", "pairs", "numbers", "number", "choice", "profile", "json", "expression"
+]
 
 
 class Surface(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +148,52 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "Only events that carry at least one of these channels; null: all events.",
             Surface(option="--channels", label="Channels", widget="words", example="eu,project-7"),
             examples=[["eu", "project-7"]],
+        ),
+    ] = None
+    envelope: Annotated[
+        Envelope,
+        _shown(
+            "The body around the data. `profile`: the profile's. `raw`: the data alone. `thin`: id, type, time and "
+            "the event's path in the API. `cloudevents-structured` and `cloudevents-binary`: CloudEvents 1.0.",
+            Surface(
+                option="--envelope",
+                label="Body",
+                widget="choice",
+                choices=(
+                    ("profile", "as the profile writes it"),
+                    ("raw", "the event's data alone"),
+                    ("thin", "id, type and time, without data"),
+                    ("cloudevents-structured", "CloudEvents, structured"),
+                    ("cloudevents-binary", "CloudEvents, binary"),
+                ),
+            ),
+        ),
+    ] = "profile"
+    include_fields: Annotated[
+        Annotated[
+            tuple[Annotated[str, Meta(max_length=limits.INCLUDED_PATH)], ...],
+            Meta(max_length=limits.INCLUDED),
+        ]
+        | None,
+        _shown(
+            "The fields of the data that are sent, as paths of names; null: all of it.",
+            Surface(
+                option="--include-fields", label="Fields of the data", widget="words", example="id,customer.country"
+            ),
+            examples=[["id", "customer.country"]],
+        ),
+    ] = None
+    transform: Annotated[
+        Annotated[str, Meta(max_length=limits.TRANSFORM)] | None,
+        _shown(
+            "A JMESPath expression over the event's fields, whose result is sent as its data; null: the data itself.",
+            Surface(
+                option="--transform",
+                label="Transform",
+                widget="expression",
+                example="{text: join(' ', [data.customer, 'has paid'])}",
+            ),
+            examples=["{text: join(' ', [data.customer, 'has paid'])}"],
         ),
     ] = None
     schedule: Annotated[
@@ -281,29 +333,7 @@ def is_whole(field: msgspec.structs.FieldInfo) -> bool:
 
 # Rules that the types cannot express
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _UID = re.compile(UID_PATTERN)
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
-#: customers may not set these headers: they frame the request, or Hookstream sets them
-RESERVED_HEADERS = frozenset(
-    [
-        "host",
-        "content-length",
-        "content-type",
-        "transfer-encoding",
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "upgrade",
-        "te",
-        "trailer",
-        "expect",
-        "user-agent",
-        "accept-encoding",
-        "traceparent",
-    ]
-)
-RESERVED_PREFIXES = ("webhook-", "svix-", "x-webhook-signature", "x-bota-signature")
 
 
 def _url(url: str) -> Iterator[str]:
@@ -322,18 +352,6 @@ def _events(events: tuple[str, ...]) -> Iterator[str]:
     for pattern in events:
         if not is_pattern(pattern):
             yield f"{pattern[:80]!r} is neither a type, nor `*`, nor a prefix such as `recording.*`"
-
-
-def _headers(headers: Mapping[str, str]) -> Iterator[str]:
-    if sum(len(name) + len(value) for name, value in headers.items()) > limits.HEADER_BYTES:
-        yield f"names and values have at most {limits.HEADER_BYTES} characters in all"
-    for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
-            yield f"{name[:80]!r} is not a header name"
-        elif name.lower() in RESERVED_HEADERS or name.lower().startswith(RESERVED_PREFIXES):
-            yield f"{name} is set by the service"
-        if not _HEADER_VALUE.fullmatch(value):
-            yield f"the value of {name[:80]} may hold visible ASCII and spaces, and no line breaks"
 
 
 def _channels(channels: tuple[str, ...] | None) -> Iterator[str]:
@@ -359,8 +377,10 @@ RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "url": _url,
     "uid": _uid,
     "events": _events,
-    "headers": _headers,
+    "headers": header_problems,
     "filter": _filter,
     "channels": _channels,
+    "include_fields": path_problems,
+    "transform": transform_problems,
     "schedule": _schedule,
 }

@@ -1,1 +1,1 @@
-"""What is kept of an event's data, and what a JMESPath expression makes of an event."""
+"""Included fields of an event's data, and JMESPath expressions over events."""

@@ -17,13 +17,13 @@ _COMPILED = 256
 _OF_EXPRESSIONS = frozenset(("map", "max_by", "min_by", "sort_by"))
 _SHOWN = 200
 
-Node = dict[str, Any]
+_Node = dict[str, Any]
 
 
 class CompiledTransform(msgspec.Struct, frozen=True):
     """A parsed expression; None if it has problems."""
 
-    root: Node | None
+    root: _Node | None
     problems: list[str]
 
 
@@ -52,6 +52,12 @@ def transformed(expression: str, fields: Mapping[str, Any]) -> bytes:
     return encoded
 
 
+def transform_problems(expression: str | None) -> Iterator[str]:
+    """All problems of an endpoint's transform, if it has one."""
+    if expression is not None:
+        yield from compiled_transform(expression).problems
+
+
 @lru_cache(_COMPILED)
 def compiled_transform(expression: str) -> CompiledTransform:
     """Parse an expression and check its bounds."""
@@ -61,7 +67,7 @@ def compiled_transform(expression: str) -> CompiledTransform:
     from jmespath.parser import Parser
 
     try:
-        root: Node = Parser().parse(expression).parsed
+        root: _Node = Parser().parse(expression).parsed
         problems = list(_problems(root))
     except ParseError as error:
         problems = [_in_words(error)]
@@ -79,7 +85,7 @@ def compiled_transform(expression: str) -> CompiledTransform:
     return CompiledTransform(None, problems)
 
 
-def _problems(root: Node) -> Iterator[str]:
+def _problems(root: _Node) -> Iterator[str]:
     from jmespath.functions import Functions
 
     count, waiting = 0, [(root, 1, False)]

@@ -1,4 +1,4 @@
-"""The part of an event's data that an endpoint gets: paths of names. What is left in keeps its bytes."""
+"""The part of an event's data that an endpoint gets, as paths of names. Included values keep their bytes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 _TREES = 256
 
 
-def path_problems(paths: Sequence[str]) -> Iterator[str]:
-    """All problems of a list of paths."""
+def path_problems(paths: Sequence[str] | None) -> Iterator[str]:
+    """All problems of an endpoint's list of paths, if it has one."""
+    if paths is None:
+        return
     if not paths:
         yield "at least one path, such as customer.email"
     for path in paths:

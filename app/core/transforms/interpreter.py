@@ -22,7 +22,7 @@ from jmespath.visitor import TreeInterpreter
 from app.core import limits
 from app.core.errors import TransformFailed
 
-Node = dict[str, Any]
+_Node = dict[str, Any]
 
 #: entries of a list, and characters of a text, that cost as much time as a visit of a node
 _ENTRIES, _CHARACTERS = 4, 512
@@ -40,14 +40,14 @@ class BoundedInterpreter(TreeInterpreter):
         #: id of a list or object → that object, so that the id stays its own, and its size
         self._sizes: dict[int, tuple[Any, int]] = {}
 
-    def visit(self, node: Node, *args: Any, **kwargs: Any) -> Any:
+    def visit(self, node: _Node, *args: Any, **kwargs: Any) -> Any:
         """The value of a node."""
         self._steps -= 1
         if self._steps < 0:
             raise TransformFailed(f"it takes more than {limits.TRANSFORM_STEPS} steps for this event")
         return super().visit(node, *args, **kwargs)
 
-    def visit_flatten(self, node: Node, value: Any) -> Any:
+    def visit_flatten(self, node: _Node, value: Any) -> Any:
         """A list whose elements that are lists are merged into it."""
         base = self.visit(node["children"][0], value)
         if not isinstance(base, list):
@@ -61,13 +61,13 @@ class BoundedInterpreter(TreeInterpreter):
                 merged.append(each)
         return merged
 
-    def visit_slice(self, node: Node, value: Any) -> Any:
+    def visit_slice(self, node: _Node, value: Any) -> Any:
         """A part of a list."""
         if isinstance(value, list):
             self._charge(len(value))
         return super().visit_slice(node, value)
 
-    def visit_comparator(self, node: Node, value: Any) -> Any:
+    def visit_comparator(self, node: _Node, value: Any) -> Any:
         """The result of a comparison; null: the values cannot be compared."""
         left, right = (self.visit(child, value) for child in node["children"])
         if node["value"] in self._EQUALITY_OPS:
@@ -79,7 +79,7 @@ class BoundedInterpreter(TreeInterpreter):
         literals = [{"type": "literal", "value": each, "children": []} for each in (left, right)]
         return super().visit_comparator({**node, "children": literals}, value)
 
-    def visit_function_expression(self, node: Node, value: Any) -> Any:
+    def visit_function_expression(self, node: _Node, value: Any) -> Any:
         """The result of a function."""
         name = node["value"]
         arguments = [self.visit(child, value) for child in node["children"]]

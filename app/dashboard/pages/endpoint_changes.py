@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from app.api.contract.previews import PreviewIn
 from app.api.contract.webhooks import RotateIn, RotateKeyIn, TestIn, Webhook, WebhookPatch
-from app.api.handlers import event_types, webhook_actions, webhooks
+from app.api.handlers import event_types, previews, webhook_actions, webhooks
 from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
 from app.dashboard.json_fields import read_json
@@ -83,6 +86,24 @@ async def send(desk: PageContext, visit: PageRequest) -> PageResult:
     body = TestIn(type=visit.field("type") or None, data=msgspec.Raw(data.encode()) if data else msgspec.UNSET)
     answer = await webhook_actions.test(desk.api, visit.call(body))
     template = "test_result.html" if visit.partial else "test_page.html"
+    return TemplatePage(template=template, values={"result": answer.body, "id": visit.path["id"]})
+
+
+async def preview(desk: PageContext, visit: PageRequest) -> PageResult:
+    """Show what would be sent, a part of the page: for the payload or else for the newest event of the type.
+
+    From the form of the settings, with these settings.
+    """
+    data, event_type = visit.field("data"), visit.field("type")
+    values: dict[str, Any] = endpoint_form.tried(visit)
+    if data:
+        read_json("data", data, "payload")
+        named = msgspec.json.encode(event_type or "test.event")
+        values["event"] = msgspec.Raw(b'{"type":%b,"data":%b}' % (named, data.encode()))
+    elif event_type:
+        values["type"] = event_type
+    answer = await previews.show(desk.api, visit.call(body_of(PreviewIn, values)))
+    template = "preview_result.html" if visit.partial else "preview_page.html"
     return TemplatePage(template=template, values={"result": answer.body, "id": visit.path["id"]})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from app.api.contract.fields import FieldError
+from app.api.handlers.shape_settings import SHAPE_SETTINGS
 from app.api.handlers.subscriptions import is_open, types_of
 from app.api.problems import ApiError, invalid
 from app.core.model.endpoint_settings import (
@@ -61,6 +62,12 @@ def body(visit: PageRequest) -> dict[str, Any]:
     if problems:
         raise invalid(*problems)
     return values
+
+
+def tried(visit: PageRequest) -> dict[str, Any]:
+    """The settings of a submitted form that a preview may replace. Raises `ApiError` 422."""
+    named = [field for field in FIELDS if field.name in SHAPE_SETTINGS and field.name in visit.form]
+    return {field.name: _value(field, visit) for field in named}
 
 
 def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
             return text.replace(",", " ").split() or None
         case "number":
             return number(field.name, text, whole=is_whole(field))
-        case "profile":
+        case "profile" | "expression":
             return text or None
         case "json":
             return _json(field.name, text)

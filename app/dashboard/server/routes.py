@@ -84,6 +84,7 @@ SCREENS: tuple[PageRoute, ...] = (
     _get("/endpoints/{id}", endpoints.show),
     _post("/endpoints/{id}/settings", endpoint_changes.settings),
     _post("/endpoints/{id}/test", endpoint_changes.send),
+    _post("/endpoints/{id}/preview", endpoint_changes.preview),
     _get("/endpoints/{id}/example", endpoint_changes.example),
     _get("/endpoints/{id}/verify", verification.show),
     _post("/endpoints/{id}/verify", verification.check, "read"),

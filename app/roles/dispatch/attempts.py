@@ -75,9 +75,19 @@ def sent(
 
 
 def unsent(
-    delivery: Delivery, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str, now_ms: int
+    delivery: Delivery,
+    endpoint: Endpoint | None,
+    state: AttemptState,
+    reason: str,
+    error: str,
+    now_ms: int,
+    *,
+    result: str | None = None,
 ) -> Attempt:
-    """The attempt of a delivery that ended without a request; its number is that of the last request."""
+    """The attempt of a delivery that ended without a request; its number is that of the last request.
+
+    `result`: None: it is the reason.
+    """
     words = clip(error, ERROR_BUDGET)
     return Attempt(
         delivery_id=delivery.id,
@@ -89,7 +99,7 @@ def unsent(
         attempt=delivery.attempts,
         trigger=trigger_of(delivery),
         state=state,
-        result=reason,
+        result=result or reason,
         started_at=iso(now_ms),
         duration_ms=0.0,
         profile=endpoint.profile if endpoint else "",

@@ -40,7 +40,7 @@ _LOGO = re.compile(
 def endpoint_problems(endpoint: Endpoint, profiles: Collection[str]) -> list[str]:
     """All problems of an endpoint."""
     values = {name: getattr(endpoint, name) for name in NAMES}
-    return [*_identity(endpoint, profiles), *settings_problems(values)]
+    return [*_identity(endpoint, profiles), *settings_problems(values), *_envelope_problems(endpoint)]
 
 
 def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
@@ -145,6 +145,18 @@ def signing_key_problems(signing_keys: Collection[SigningKey]) -> Iterator[str]:
         if len(each.blob) > _SEALED or len(each.key_id) > limits.ID or not _PUBLIC_KEY.fullmatch(each.public):
             yield "signing_keys: each has a sealed private key, and whpk_ and the base64 of 32 bytes as public key"
             break
+
+
+def _envelope_problems(endpoint: Endpoint) -> Iterator[str]:
+    """Settings that contradict the endpoint's envelope."""
+    if endpoint.envelope == "thin":
+        for name in ("include_fields", "transform"):
+            if getattr(endpoint, name) is not None:
+                yield f"{name}: the envelope thin has no data"
+    if endpoint.envelope == "cloudevents-binary":
+        for name in endpoint.headers:
+            if name.lower().startswith("ce-"):
+                yield f"headers: {name} is set by the envelope cloudevents-binary"
 
 
 def _sealed_headers(endpoint: Endpoint) -> Iterator[str]:

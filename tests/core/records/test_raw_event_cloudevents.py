@@ -41,6 +41,8 @@ ATTRIBUTES = {
 }
 
 
+FURTHER = '{"source":"https://example.com/things","subject":"s","datacontenttype":"application/json"}'
+
 WAYS: dict[EventFormat, Callable[..., Any]] = {
     "ce-structured": kafka.to_structured_event,
     "ce-binary": kafka.to_binary_event,
@@ -68,6 +70,7 @@ def test_a_cloud_event_of_the_official_package_is_decoded(way: EventFormat) -> N
         format=way,
         idempotency_key="https://example.com/things A-1",
         ordering_key="thing-1",
+        attributes=FURTHER if way == "ce-binary" else None,
     )
     assert json.loads(data_of(event.body, event.format)) == {"gr\u00fc\u00dfe": [1, 2.5, None]}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.core import limits
@@ -99,10 +99,16 @@ json_values = st.recursive(
 
 
 @given(data=json_values, operator=st.sampled_from(["==", "!=", "<", ">="]))
-def test_comparisons_are_those_of_the_library(data: Any, operator: str) -> None:
+def test_comparisons_are_those_of_the_library_where_it_raises_nothing(data: Any, operator: str) -> None:
+    inner = data.get("a") if isinstance(data, dict) else None
+    assume(operator in ("==", "!=") or not (isinstance(data, str) or isinstance(inner, str)))
     event = {"data": data, "other": 1}
     expression = f"{{r: data {operator} other, s: other {operator} data.a, t: data.a == data.b}}"
     assert json.loads(transformed(expression, event)) == jmespath.search(expression, event)
+
+
+def test_a_text_and_a_number_are_not_in_order() -> None:
+    assert transformed("{r: data < `1`}", {"data": "a"}) == b'{"r":null}'
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ class Stage:
             body=b'{"type":"a.b","data":{"n":1}}',
             accepted_at_ms=self.clock.now_ms(),
         )
-        headers = delivery_record.encode(msgspec.structs.replace(delivery, **fields))
+        delivery = msgspec.structs.replace(delivery, **fields)
+        headers = delivery_record.encode(delivery)
         if position:
             headers.append(("registry-position", b"%d" % position))
         self.log.put(

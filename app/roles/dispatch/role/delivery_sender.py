@@ -7,7 +7,15 @@ from typing import assert_never
 
 import structlog
 
-from app.core.errors import ConfigError, Defect, Hindered, HookstreamError, MalformedEvent, Unrepresentable
+from app.core.errors import (
+    ConfigError,
+    Defect,
+    Hindered,
+    HookstreamError,
+    MalformedEvent,
+    TransformFailed,
+    Unrepresentable,
+)
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import NOT_SENT, HttpFailure, HttpOutcome, HttpRequest, HttpTiming
@@ -25,8 +33,9 @@ from app.roles.dispatch.circuit import was_answered
 from app.roles.dispatch.role.hindrance_backoff import HindranceBackoff
 from app.roles.dispatch.role.in_flight import InFlightRequests
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
+from app.roles.dispatch.transform_pace import TransformPace
 from app.roles.dispatch.verdict import Verdict, judge, result_of
-from app.roles.dispatch.wait_limits import wait_limit_ms
+from app.roles.dispatch.wait_limits import next_look_ms, wait_limit_ms
 
 logger = structlog.get_logger(__name__)
 
@@ -62,6 +71,7 @@ class DeliverySender:
         self._least_wait_ms = least_wait_ms
         self._readmit = readmit
         self._backoff = HindranceBackoff(clock, meter)
+        self._transform_pace = TransformPace()
         #: when every request in flight has ended, at the latest (monotonic seconds)
         self.answered_by_s = 0.0
 
@@ -150,6 +160,8 @@ class DeliverySender:
     async def _send(self, work: OpenDelivery, endpoint: Endpoint) -> bool | None:
         delivery = work.delivery
         started_ms = self._clock.now_ms()
+        if endpoint.transform is not None and self._waits_for_pace(work, endpoint, started_ms):
+            return None
         outcome: HttpOutcome
         try:
             request = self._build(delivery, endpoint, started_ms)
@@ -161,6 +173,10 @@ class DeliverySender:
         except (Unrepresentable, MalformedEvent) as error:  # malformed: the record was not written by fan-out
             reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
             self._settler.end(work, endpoint, "dead", reason, str(error))
+            return None
+        except TransformFailed as error:
+            detail = f"the endpoint's transform has no result for this event: {error}"
+            self._settler.end(work, endpoint, "dead", "transform_failed", detail, result=NOT_SENT)
             return None
         except (ConfigError, Defect) as error:  # its secret cannot be opened, or a header not be written
             logger.error("dispatch.not_sent", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
@@ -181,6 +197,19 @@ class DeliverySender:
             self._in_flight.delivery_ended(delivery, ended)
         return was_answered(outcome)
 
+    def _waits_for_pace(self, work: OpenDelivery, endpoint: Endpoint, now_ms: int) -> bool:
+        """Defer or end the delivery if its tenant's transforms have used up their share of this worker."""
+        wait_s = self._transform_pace.wait_s(endpoint.tenant, self._clock.monotonic())
+        if wait_s <= 0:
+            return False
+        since_ms = min(work.delivery.waiting_since_ms or now_ms, now_ms)
+        due_ms = next_look_ms(now_ms + round(wait_s * 1000), since_ms, self.wait_limit_ms(work), now_ms)
+        if due_ms is None:
+            self.end_overloaded(work, since_ms)
+        else:
+            self._settler.defer(work, due_ms, "transforms", since_ms=since_ms)
+        return True
+
     async def _defer_hindered(self, work: OpenDelivery, error: Hindered) -> None:
         """Nothing was sent, for a reason of this machine: no attempt is counted against the endpoint."""
         due_ms = await self._backoff.slow_down(error)
@@ -189,6 +218,7 @@ class DeliverySender:
 
     def _build(self, delivery: Delivery, endpoint: Endpoint, now_ms: int) -> HttpRequest:
         """The request. Raises `Defect` also for a bug, so that it ends one delivery's attempt and not the role."""
+        began_s = self._clock.monotonic() if endpoint.transform is not None else None
         try:
             prepared = self._builder.prepared(endpoint, now_ms)
             return self._builder.request(delivery, endpoint, prepared, now_ms)
@@ -197,6 +227,10 @@ class DeliverySender:
         except Exception as error:  # it would be redelivered for ever, and stop the others
             logger.exception("dispatch.build_failed", delivery=delivery.id, endpoint=endpoint.id)
             raise Defect(f"an error of the service itself: {error!r}") from error
+        finally:
+            if began_s is not None:
+                now_s = self._clock.monotonic()
+                self._transform_pace.charge(endpoint.tenant, now_s - began_s, now_s)
 
     def _measure(
         self,

@@ -152,9 +152,18 @@ class Settler:
         waiting = msgspec.structs.replace(work.delivery, due_at_ms=due_at_ms, waiting_since_ms=since_ms)
         self._write(work, _Outputs(topic=self._rung_topics[self._rung(due_at_ms)], onward=waiting))
 
-    def end(self, work: OpenDelivery, endpoint: Endpoint | None, state: AttemptState, reason: str, error: str) -> None:
-        """End the delivery without a request: dead or cancelled."""
-        attempt = unsent(work.delivery, endpoint, state, reason, error, self._clock.now_ms())
+    def end(
+        self,
+        work: OpenDelivery,
+        endpoint: Endpoint | None,
+        state: AttemptState,
+        reason: str,
+        error: str,
+        *,
+        result: str | None = None,
+    ) -> None:
+        """End the delivery without a request: dead or cancelled. `result`: None: it is the reason."""
+        attempt = unsent(work.delivery, endpoint, state, reason, error, self._clock.now_ms(), result=result)
         if state != "dead":
             self._meter.count("deliveries_total", outcome="cancelled")
             self._write(work, _Outputs(attempt=attempt, settled="cancelled"))
