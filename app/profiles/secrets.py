@@ -22,7 +22,7 @@ def scheme_problem(scheme: SigningScheme, signer: Profile) -> str | None:
     if scheme in ("v1", "rfc9421") or can_sign_v1a(signer):
         return None
     able = " and ".join(name for name, profile in PROFILES.items() if can_sign_v1a(profile))
-    return f"v1a needs a signature in the style of Standard Webhooks ({able}); that of {signer.name} is HMAC alone"
+    return f"v1a needs a signature in the style of Standard Webhooks ({able}), and that of {signer.name} is HMAC alone"
 
 
 def secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str], str], now_ms: int) -> str | None:

@@ -115,13 +115,14 @@ async def test_both_schemes_verify_through_a_rotation_and_a_change(
 async def test_a_message_signature_verifies_at_the_receiver(shared: Service) -> None:
     key = await shared.key("messages", profile="bota")
     async with inbox() as (box, base):
-        body = {"url": f"{base}/other/a?x=1&y=%20", "events": "*", "signature_scheme": "rfc9421"}
+        body = {"url": f"{base}/bota/a?x=1&y=%20", "events": "*", "signature_scheme": "rfc9421"}
         made = (await shared.ask("POST", "/v1/webhooks", body, key=key)).body
         public = made["signing_keys"][0]["public_key"]
-        await shared.ask("POST", "/v1/events", {"type": "a.b", "data": {"text": "für 3 €"}}, key=key)
+        event = {"type": "recording.created", "data": {"text": "für 3 €"}}
+        assert (await shared.ask("POST", "/v1/events", event, key=key)).status == 202
         await box.until(lambda: bool(box.received))
         received = box.received[0]
-        url = f"http://{received.headers['host']}/other/a?x=1&y=%20"
+        url = f"http://{received.headers['host']}/bota/a?x=1&y=%20"
         raw = Ed25519PublicKey.from_public_bytes(b64decode(public.removeprefix("whpk_")))
         verifier = HTTPMessageVerifier(
             signature_algorithm=algorithms.ED25519,
@@ -142,7 +143,7 @@ async def test_over_kafka_a_key_is_made_rotated_and_never_shown(
         assert await until_published(running, added["id"]) == added["public_keys"]
         changed = await running.cli("endpoints", "update", plain["id"], "--signature-scheme", "v1a", "-o", "json")
         assert await until_published(running, plain["id"]) == changed["public_keys"] != []
-        refused = str(await running.cli("endpoints", "update", plain["id"], "--signature", "bota", expect=1))
+        refused = str(await running.cli("endpoints", "update", plain["id"], "--signature", "bota", expect=3))
         assert "standard and recall" in refused
         sealed = await running.cli("keys", "rotate", "-o", "json")
         assert sealed["failed"] == 0 and "whsk_" not in str([added, changed, sealed])
