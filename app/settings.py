@@ -18,7 +18,15 @@ from app.core.egress_proxy import egress_proxy_problems
 from app.core.errors import ConfigError
 from app.core.kafka_connection import KafkaConnection
 from app.core.secret_text import SecretText
-from app.core.setting_rules import database_problems, egress_problems, operator_token_problems, origin_problems
+from app.core.setting_rules import (
+    api_problems,
+    database_problems,
+    egress_problems,
+    operator_token_problems,
+    origin_problems,
+    schema_registry_problems,
+    watchdog_problems,
+)
 
 PREFIX = "HOOKSTREAM_"
 
@@ -106,6 +114,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     secret_keys: SecretText | None = None
     #: database of the read model; unset: SQLite in the data folder
     database_url: SecretText | None = None
+    #: file that declares inputs (YAML): other systems' topics whose records become events; see docs/inputs.md
+    inputs: Path | None = None
+    #: address of the schema registry of inputs with `format: confluent`, such as https://registry.example.com
+    schema_registry_url: str | None = None
+    #: user there, for basic authentication
+    schema_registry_username: str | None = None
+    #: password of that user
+    schema_registry_password: SecretText | None = None
+    #: certificate authorities of the schema registry (PEM); unset: those of the system
+    schema_registry_ca_file: Path | None = None
     #: days for which the read model keeps deliveries after their last change; Kafka keeps attempts for 30 days
     retention_days: float = 30.0
     #: private networks in which endpoints are allowed, as CIDRs, comma-separated
@@ -314,7 +332,9 @@ def _contradictions(settings: Settings) -> list[str]:
     demand(0 <= settings.metrics_top_endpoints <= 100, "METRICS_TOP_ENDPOINTS", "0 to 100")
     demand(settings.log_format in ("json", "console"), "LOG_FORMAT", "json or console")
     demand(settings.log_level in ("debug", "info", "warning", "error"), "LOG_LEVEL", "debug, info, warning or error")
-    demand(settings.ca_file is None or settings.ca_file.is_file(), "CA_FILE", f"{settings.ca_file} is not a file")
+    for name in ("ca_file", "inputs", "schema_registry_ca_file"):
+        path: Path | None = getattr(settings, name)
+        demand(path is None or path.is_file(), name.upper(), f"{path} is not a file")
     demand(
         all((character.isascii() and character.isalnum()) or character in "._-" for character in settings.topic_prefix),
         "TOPIC_PREFIX",
@@ -323,22 +343,18 @@ def _contradictions(settings: Settings) -> list[str]:
     return problems + [problem for judge in _JUDGES for problem in judge(settings)]
 
 
-def _api_problems(settings: Settings) -> list[str]:
-    problems = []
-    if not 1 <= settings.api_rate_limit <= 1_000_000:
-        problems.append(f"{PREFIX}API_RATE_LIMIT: 1 to 1000000")
-    if not 1 <= settings.api_rate_limit_per_tenant <= 10_000_000:
-        problems.append(f"{PREFIX}API_RATE_LIMIT_PER_TENANT: 1 to 10000000")
-    if not 16 <= settings.api_connections <= 1_000_000:
-        problems.append(f"{PREFIX}API_CONNECTIONS: 16 to 1000000")
-    if not 0 <= settings.api_connections_per_address <= settings.api_connections:
-        problems.append(f"{PREFIX}API_CONNECTIONS_PER_ADDRESS: 0 to {PREFIX}API_CONNECTIONS")
-    return problems
-
-
 def _address_problems(settings: Settings) -> list[str]:
     problems = [
         *operator_token_problems(settings.admin_token),
+        *api_problems(
+            settings.api_rate_limit,
+            settings.api_rate_limit_per_tenant,
+            settings.api_connections,
+            settings.api_connections_per_address,
+        ),
+        *schema_registry_problems(
+            settings.schema_registry_url, settings.schema_registry_username, settings.schema_registry_password
+        ),
         *origin_problems(settings.portal_origins, settings.public_url),
         *database_problems(settings.database_url),
         *egress_problems(settings.egress_ports, settings.egress_allow),
@@ -359,18 +375,8 @@ def _mail_problems(settings: Settings) -> list[str]:
 
 
 def _watchdog_problems(settings: Settings) -> list[str]:
-    problems = [
-        f"{PREFIX}{name.upper()}: 0, or 1 to 86400"
-        for name in Settings.__struct_fields__
-        if name.startswith("watchdog_") and not (getattr(settings, name) == 0 or 1 <= getattr(settings, name) <= 86_400)
-    ]
-    suspect, stuck = settings.watchdog_suspect_seconds, settings.watchdog_stuck_seconds
-    if stuck and not 0 < suspect < stuck:
-        problems.append(
-            f"{PREFIX}WATCHDOG_STUCK_SECONDS: greater than {PREFIX}WATCHDOG_SUSPECT_SECONDS, which must not be 0 "
-            "then: a process says that it is not ready before it ends"
-        )
-    return problems
+    limits = {name: getattr(settings, name) for name in Settings.__struct_fields__ if name.startswith("watchdog_")}
+    return [f"{PREFIX}{problem}" for problem in watchdog_problems(limits, PREFIX)]
 
 
 def _kafka_problems(settings: Settings) -> list[str]:
@@ -387,7 +393,6 @@ def _kafka_problems(settings: Settings) -> list[str]:
 
 
 _JUDGES = (
-    _api_problems,
     _address_problems,
     _watchdog_problems,
     _mail_problems,

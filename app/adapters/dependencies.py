@@ -11,7 +11,7 @@ from app.ports.metrics import Meter
 logger = structlog.get_logger(__name__)
 
 #: all names. `database`: writes of the projection; `database_reads`: queries of the API
-NAMES = ("kafka", "database", "database_reads", "mail_server", "dns", "egress_proxy")
+NAMES = ("kafka", "database", "database_reads", "mail_server", "dns", "egress_proxy", "schema_registry")
 _LONGEST = 500
 
 

@@ -54,6 +54,7 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ordering": ("Key queues of endpoints with `ordering: fifo`.", ("ordering",)),
     "readmodel": ("The SQL tables that are derived from Kafka.", ("readmodel",)),
     "groups": ("The roles' consumer groups: lag, members, resets.", ("groups",)),
+    "inputs": ("Other systems' topics whose records become events.", ("inputs",)),
     "topics": ("Compare the cluster's topics with their declarations.", ("topics",)),
     "config": ("Show and check the settings; list contexts.", ("config",)),
 }

@@ -35,7 +35,9 @@ class Meaning(Struct, frozen=True):
 MEANINGS: dict[ExitCode, Meaning] = {
     ExitCode.DONE: Meaning("done, or stopped as requested"),
     ExitCode.FAILED: Meaning("failed, or something did not stop in time", restart=True),
-    ExitCode.USAGE: Meaning("wrong usage or settings, all named; `topics plan`, `apply --dry-run`: something differs"),
+    ExitCode.USAGE: Meaning(
+        "wrong usage or settings, all named; `topics plan`, `inputs plan`, `apply --dry-run`: something differs"
+    ),
     ExitCode.REFUSED: Meaning("the service refused the request, or Kafka refused the user a right"),
     ExitCode.UNAVAILABLE: Meaning("something is unreachable: Kafka, the API, Java, a port", restart=True),
     ExitCode.STUCK: Meaning("stuck, ended by its own watchdog; the log has the reason", restart=True),

@@ -33,10 +33,15 @@ class KafkaRight(Struct, frozen=True, kw_only=True, order=True):
         return self.operation != "DescribeConfigs"
 
 
-def grant_command(user: str, resource: str, operations: Sequence[str], names: Sequence[str]) -> str:
-    """A command of kafka-acls.sh that grants operations on resources of one kind."""
+def grant_command(
+    user: str, resource: str, operations: Sequence[str], names: Sequence[str], *, prefixed: bool = False
+) -> str:
+    """A command of kafka-acls.sh that grants operations on resources of one kind; `prefixed`: on all whose names begin
+    so.
+    """
     option = _OPTIONS.get(resource)
-    where = " ".join(f"{option} {name}" for name in names) if option else "--cluster"
+    where = " ".join(f"{option} {shlex.quote(name)}" for name in names) if option else "--cluster"
+    where += " --resource-pattern-type prefixed" if prefixed else ""
     what = " ".join(f"--operation {operation}" for operation in operations)
     return f"kafka-acls.sh {CONNECTION} --add --allow-principal {shlex.quote(f'User:{user}')} {what} {where}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from app.core.secret_text import SecretText
@@ -12,6 +12,7 @@ _TOKEN_CHARACTERS = 20
 _VARIETY = 8
 #: what a header may carry
 _TOKEN = re.compile(r"[!-~]+")
+_REGISTRY = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]{1,253}(/[A-Za-z0-9._~/-]{0,200})?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
@@ -24,6 +25,48 @@ def operator_token_problems(admin_token: SecretText | None) -> list[str]:
         f"ADMIN_TOKEN: at least {_TOKEN_CHARACTERS} characters without spaces, {_VARIETY} of them different, "
         "such as `openssl rand -hex 24` prints: who guesses it can make keys for every tenant"
     ]
+
+
+def api_problems(rate: int, rate_per_tenant: int, connections: int, connections_per_address: int) -> list[str]:
+    """Problems of API_RATE_LIMIT, API_RATE_LIMIT_PER_TENANT, API_CONNECTIONS and API_CONNECTIONS_PER_ADDRESS."""
+    problems = []
+    if not 1 <= rate <= 1_000_000:
+        problems.append("API_RATE_LIMIT: 1 to 1000000")
+    if not 1 <= rate_per_tenant <= 10_000_000:
+        problems.append("API_RATE_LIMIT_PER_TENANT: 1 to 10000000")
+    if not 16 <= connections <= 1_000_000:
+        problems.append("API_CONNECTIONS: 16 to 1000000")
+    if not 0 <= connections_per_address <= connections:
+        problems.append("API_CONNECTIONS_PER_ADDRESS: 0 to HOOKSTREAM_API_CONNECTIONS")
+    return problems
+
+
+def watchdog_problems(limits: Mapping[str, float], prefix: str) -> list[str]:
+    """Problems of the settings WATCHDOG_…, given by their fields' names; `prefix` is that of all variables."""
+    problems = [
+        f"{name.upper()}: 0, or 1 to 86400"
+        for name, value in limits.items()
+        if not (value == 0 or 1 <= value <= 86_400)
+    ]
+    suspect, stuck = limits["watchdog_suspect_seconds"], limits["watchdog_stuck_seconds"]
+    if stuck and not 0 < suspect < stuck:
+        problems.append(
+            f"WATCHDOG_STUCK_SECONDS: greater than {prefix}WATCHDOG_SUSPECT_SECONDS, which must not be 0 "
+            "then: a process says that it is not ready before it ends"
+        )
+    return problems
+
+
+def schema_registry_problems(url: str | None, username: str | None, password: SecretText | None) -> list[str]:
+    """Problems of SCHEMA_REGISTRY_URL, SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD."""
+    problems = []
+    if url is not None and not _REGISTRY.fullmatch(url):
+        problems.append("SCHEMA_REGISTRY_URL: http:// or https://, host, port and path, without a user")
+    if (username is None) != (password is None):
+        problems.append("SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD: both, or neither of them")
+    if url is None and username is not None:
+        problems.append("SCHEMA_REGISTRY_USERNAME: needs HOOKSTREAM_SCHEMA_REGISTRY_URL")
+    return problems
 
 
 def origin_problems(portal_origins: Sequence[str], public_url: str | None) -> list[str]:

@@ -1,4 +1,5 @@
-"""The external systems that a process depends on: Kafka, the database, the mail server, DNS, the egress proxy."""
+"""The external systems that a process depends on: Kafka, the database, the mail server, DNS, the egress proxy, the
+schema registry."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from app.adapters.http.dns import NameResolver
 from app.adapters.http.reachability import connections
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
+from app.adapters.kafka.input_topics import existing_input_topics
 from app.adapters.kafka.probe import KafkaProbe, roles_without
 from app.adapters.mail.smtp import SmtpMailer
 from app.adapters.secrets.keyring import AesKeyRing
@@ -29,6 +30,7 @@ from app.core.diagnosis.kafka import (
 )
 from app.core.diagnosis.surroundings import (
     judge_egress,
+    judge_inputs,
     judge_mail,
     judge_names,
     judge_schema,
@@ -38,20 +40,23 @@ from app.core.diagnosis.surroundings import (
 from app.core.directory import Directory
 from app.core.email import read_smtp_url
 from app.core.errors import HookstreamError, Unavailable
+from app.core.inputs.catalog import Inputs
 from app.core.rights import KafkaRight
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
+from app.runtime.build.intake import schema_registry
 from app.runtime.build.shared import egress_policy, egress_proxy
 from app.runtime.group_names import group_of
+from app.runtime.inputs import inputs_of
 from app.runtime.rights import rights_of
-from app.runtime.roles import ROLES, require_roles
+from app.runtime.roles import GROUPS, ROLES, require_roles
 from app.runtime.topics import topics_of
 from app.settings import Settings
 
 #: seconds for one check
 CHECK_S = 20.0
-_SKIPPED_WITHOUT_KAFKA = ("rights", "topics", "partitions", "clock", "workers", "keys", "egress")
+_SKIPPED_WITHOUT_KAFKA = ("rights", "topics", "partitions", "clock", "workers", "keys", "inputs", "egress")
 #: check → the setting that it depends on, for a check that could not be made
 _SETTINGS = {
     "kafka": "HOOKSTREAM_BOOTSTRAP_SERVERS",
@@ -75,7 +80,7 @@ class Doctor:
         clock: Clock,
     ) -> None:
         """`keyring` raises `ConfigError` when there is no ring. Raises `ConfigError` for unknown roles."""
-        require_roles(roles)
+        require_roles(roles, settings)
         self._settings = settings
         self._clients = clients
         self._probe = KafkaProbe(clients)
@@ -83,6 +88,7 @@ class Doctor:
         self._roles = tuple(roles)
         self._clock = clock
         self._topics = topics_of(settings)
+        self._inputs = inputs_of(settings, self._topics)
         self._resolver = NameResolver(settings.dns_servers)
         self._checks: list[Check] = []
         self._findings: list[DoctorFinding] = []
@@ -101,6 +107,7 @@ class Doctor:
                     self._make("clock", self._measure_clock()),
                     self._make("workers", self._workers()),
                     self._make("keys", self._keys()),
+                    self._make("inputs", self._input_topics()),
                 )
                 await self._make("egress", self._egress())
             else:
@@ -148,7 +155,7 @@ class Doctor:
         return f"{len(brokers)} brokers at {self._clients.connection.bootstrap}", judge_brokers(brokers)
 
     async def _rights(self) -> CheckOutcome:
-        needed = _needed_rights(self._topics, self._settings, self._roles)
+        needed = _needed_rights(self._topics, self._settings, self._inputs, self._roles)
         self._denied = await self._probe.refused(needed.keys())
         return f"{len(needed)} rights of {len(self._roles)} roles", judge_rights(
             self._denied, needed, self._clients.user
@@ -176,9 +183,7 @@ class Doctor:
         return "the time of a record against this machine's clock", judge_clock(reading)
 
     async def _workers(self) -> CheckOutcome:
-        groups = {
-            name: group_of(self._settings, name) for name in self._roles if ROLES[name].reads or ROLES[name].elects
-        }
+        groups = {name: group_of(self._settings, name) for name in self._roles if name in GROUPS or ROLES[name].elects}
         visible = roles_without(self._denied, groups)
         facts = await self._probe.groups(visible)
         workers = sum(len(each.clients) for each in facts)
@@ -196,6 +201,26 @@ class Doctor:
         endpoints = self._directory.endpoints()
         ring = self._keyring()
         return f"secrets of {len(endpoints)} endpoints", judge_secrets(endpoints, ring.open, self._clock.now_ms())
+
+    async def _input_topics(self) -> CheckOutcome | str:
+        if self._settings.inputs is None:
+            return "HOOKSTREAM_INPUTS is not set"
+        there = await existing_input_topics(self._clients, self._inputs)
+        findings = judge_inputs(self._inputs.unmatched(there), await self._registry_problem())
+        return f"{len(there)} topics of {len(self._inputs.compiled)} inputs", findings
+
+    async def _registry_problem(self) -> str | None:
+        """Why the schema registry cannot be used; None if it can, or if no input needs it."""
+        registry = schema_registry(self._settings, self._clock) if self._inputs.needing_schemas() else None
+        if registry is None:
+            return None
+        try:
+            await registry.probe()
+        except Unavailable as error:
+            return str(error)
+        finally:
+            await registry.close()
+        return None
 
     async def _egress(self) -> CheckOutcome | str:
         if "dispatch" not in self._roles:
@@ -232,10 +257,12 @@ class Doctor:
         return database.name, judge_schema(there, wanted, is_usable(there, wanted))
 
 
-def _needed_rights(topics: Topics, settings: Settings, roles: Sequence[str]) -> dict[KafkaRight, list[str]]:
+def _needed_rights(
+    topics: Topics, settings: Settings, inputs: Inputs, roles: Sequence[str]
+) -> dict[KafkaRight, list[str]]:
     """Each right, and the roles that need it."""
     needed: dict[KafkaRight, list[str]] = defaultdict(list)
-    table = rights_of(topics, settings.topic_prefix)
+    table = rights_of(topics, settings.topic_prefix, inputs)
     for role in roles:
         for right in table[role].single_rights():
             needed[right].append(role)

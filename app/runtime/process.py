@@ -17,6 +17,7 @@ from app.adapters.http.web_server import add_probes
 from app.adapters.kafka.clients import KafkaClients
 from app.adapters.kafka.cluster import KafkaClusterInspector
 from app.adapters.kafka.cluster_watch import ClusterWatch
+from app.adapters.kafka.input_topics import InputTopicWatch
 from app.adapters.kafka.internals import accept_undecodable_header_names
 from app.adapters.kafka.lag_sampler import LagSampler
 from app.adapters.kafka.rights_watch import RightsWatch
@@ -38,6 +39,7 @@ from app.runtime.build.shared import (
 from app.runtime.build.tracing import tracer_of
 from app.runtime.event_loop_watchdog import EventLoopWatchdog
 from app.runtime.group_names import group_of
+from app.runtime.inputs import inputs_of
 from app.runtime.open_parts import Parts, Tasks
 from app.runtime.rights import common_rights, rights_of
 from app.runtime.roles import GROUPS, ROLES, require_roles
@@ -51,6 +53,8 @@ from app.settings import Settings
 logger = structlog.get_logger(__name__)
 
 
+#: the role that reads the topics of inputs
+_INTAKE = "intake"
 #: time to stop the roles, in addition to requests in flight
 _STOP_S = 30.0
 
@@ -70,7 +74,7 @@ class Process:
         stuck_restarts: int = 0,
     ) -> None:
         """`address` is where the role `api` listens; `stuck_restarts`: how often a stuck role is restarted."""
-        require_roles(roles)
+        require_roles(roles, settings)
         self._settings = settings
         self._clients = clients
         self._topics = topics
@@ -83,7 +87,12 @@ class Process:
         self.meter = PrometheusMeter(self._top_endpoints)
         self.dependencies = Dependencies(self._clock, self.meter)
         self._cluster: ClusterWatch | None = None
-        self._needed = {name: each.single_rights() for name, each in rights_of(topics, settings.topic_prefix).items()}
+        inputs = inputs_of(settings, topics) if _INTAKE in roles else None
+        #: the topics that the inputs read; None: this process has no role that reads inputs
+        self._input_topics = None if inputs is None else InputTopicWatch(clients, inputs, self._clock)
+        self._needed = {
+            name: each.single_rights() for name, each in rights_of(topics, settings.topic_prefix, inputs).items()
+        }
         self._rights = RightsWatch(clients, {name: self._needed[name] for name in self._roles}, self._renew_reader)
         self._log = producer_of(clients, topics, self.meter)
         self._policy = egress_policy(settings)
@@ -209,7 +218,8 @@ class Process:
         return cluster | {"directory": self._feed.ready() or self._ring_watch.trouble} | roles
 
     def _notes(self) -> dict[str, object]:
-        return {"dependencies": self.dependencies.states(), "warnings": [*self._supervisor.warnings]}
+        missing = self._input_topics.warnings if self._input_topics is not None else []
+        return {"dependencies": self.dependencies.states(), "warnings": [*self._supervisor.warnings, *missing]}
 
     def probes(self, application: web.Application) -> web.Application:
         """The application, with /healthz, /readyz and /metrics of this process."""
@@ -217,7 +227,7 @@ class Process:
 
     def _care(self) -> list[Coroutine[Any, Any, None]]:
         groups = self._group_topics()
-        mine = {self._group(role): groups[self._group(role)] for role in GROUPS if role in self._roles}
+        mine = {group: topics for group, topics in groups.items() if group in map(self._group, self._roles)}
         watchdog = WatchdogLoop(
             self._limits,
             self._clock,
@@ -231,7 +241,7 @@ class Process:
             self._topics,
             self._clock,
             self.meter,
-            partitions=self._log.partitions,
+            partitions=self._partitions_of,
             every_s=every_s(self._limits),
             on_sample=lambda group, spans: watchdog.look(group, spans if self._may_work(group) else None),
         )
@@ -239,7 +249,8 @@ class Process:
         self._cluster = ClusterWatch(
             self._clients, counts, self.dependencies.of("kafka"), self._clock, self._rights, self._restart_readers
         )
-        return [sampler.run(), self._cluster.run(), self._watch_loop()]
+        watches = [sampler.run(), self._cluster.run(), self._watch_loop()]
+        return watches if self._input_topics is None else [*watches, self._input_topics.run()]
 
     def _renew_reader(self, role: str) -> None:
         """Replace a role that was refused to read or to join its group: it may wait for ever."""
@@ -255,9 +266,16 @@ class Process:
         """Whether the role of a group has its rights, so that it can be judged by its progress."""
         return all(self._rights.trouble(role) is None for role in self._roles if self._group(role) == group)
 
+    def _partitions_of(self, topic: str) -> int:
+        """The number of partitions of a topic that a group reads."""
+        of_input = self._input_topics.partitions(topic) if self._input_topics is not None else None
+        return of_input or self._log.partitions(topic)
+
     def _group_topics(self) -> dict[str, list[str]]:
-        """Each consumer group and its topics."""
-        return {self._group(role): [self._topics.name(each) for each in names] for role, names in GROUPS.items()}
+        """Each consumer group and its topics; the list of those of inputs changes."""
+        own = {role: [self._topics.name(each) for each in names] for role, names in GROUPS.items() if names}
+        of_inputs = {} if self._input_topics is None else {_INTAKE: self._input_topics.names}
+        return {self._group(role): names for role, names in (of_inputs | own).items()}
 
     async def _watch_loop(self) -> None:
         """Update once a second: the event loop's lag, the counts of the directory, and the readiness of the process."""

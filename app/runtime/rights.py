@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from app.core.inputs.catalog import Inputs
 from app.core.rights import KafkaRight
 from app.core.topics.declarations import Topics
 from app.runtime.roles import ROLES
@@ -20,14 +21,17 @@ COMMAND_LINE = "cli"
 #: `read_by` of a topic that every process reads
 EVERY_ROLE = "every role"
 CLUSTER = "kafka-cluster"
+#: the name of a topic that stands for all of them
+EVERY_TOPIC = "*"
 
 
 class Right(Struct, frozen=True, order=True):
-    """Permission for operations on one resource, whose name is matched literally."""
+    """Permission for operations on one resource, or on all whose names begin with `name`."""
 
     resource: Resource
     name: str
     operations: tuple[Operation, ...]
+    pattern: Literal["literal", "prefixed"] = "literal"
 
 
 class RoleRights(Struct, frozen=True, kw_only=True):
@@ -44,6 +48,10 @@ class RoleRights(Struct, frozen=True, kw_only=True):
     #: groups whose offsets it resets
     resets_groups: tuple[str, ...] = ()
     transactional_id: str | None
+    #: topics of inputs that it reads, which are no topics of Hookstream's own
+    reads_inputs: tuple[str, ...] = ()
+    #: prefixes of further ones, whose names patterns match; an empty one covers every topic
+    reads_input_prefixes: tuple[str, ...] = ()
     #: whether it creates topics and changes their settings
     manages_topics: bool
 
@@ -52,10 +60,11 @@ class RoleRights(Struct, frozen=True, kw_only=True):
         return sorted([*self._topic_rights(), *self._other_rights()])
 
     def single_rights(self) -> frozenset[KafkaRight]:
-        """The rights, one for each operation."""
+        """The rights on single resources, one for each operation."""
         return frozenset(
             KafkaRight(resource=right.resource.replace("_", "-"), name=right.name, operation=operation)
             for right in self.rights()
+            if right.pattern == "literal" and right.name != EVERY_TOPIC
             for operation in right.operations
         )
 
@@ -65,6 +74,10 @@ class RoleRights(Struct, frozen=True, kw_only=True):
             reading: tuple[Operation, ...] = ("Read",) if name in self.reads else ()
             writing: tuple[Operation, ...] = ("Write",) if name in self.writes else ()
             yield Right("topic", name, (*reading, *writing, "Describe", "DescribeConfigs", *managed))
+        for name in self.reads_inputs:
+            yield Right("topic", name, ("Read", "Describe"))
+        for prefix in self.reads_input_prefixes:
+            yield Right("topic", prefix or EVERY_TOPIC, ("Read", "Describe"), "prefixed" if prefix else "literal")
 
     def _other_rights(self) -> Iterable[Right]:
         if self.group is not None:
@@ -82,20 +95,22 @@ class RoleRights(Struct, frozen=True, kw_only=True):
             yield Right("cluster", CLUSTER, ("IdempotentWrite",))
 
 
-def rights_of(topics: Topics, prefix: str) -> dict[str, RoleRights]:
+def rights_of(topics: Topics, prefix: str, inputs: Inputs | None = None) -> dict[str, RoleRights]:
     """Role → its rights, in the order of `ROLES`; `COMMAND_LINE` is the last one. `prefix` is that of all names."""
     return {
         name: RoleRights(
-            group=_group(prefix, name) if spec.reads or spec.elects else None,
+            group=_group(prefix, name) if spec.reads or spec.elects or spec.reads_inputs else None,
             reads=_names(topics, name, "read_by") + tuple(topics.name(each) for each in spec.elects),
             writes=_names(topics, name, "written_by"),
             describes=tuple(topics.all_names()),
             describes_groups=tuple(_group(prefix, each) for each in spec.inspects),
             transactional_id=_group(prefix, name) if spec.transactional else None,
+            reads_inputs=inputs.topics() if inputs is not None and spec.reads_inputs else (),
+            reads_input_prefixes=inputs.prefixes() if inputs is not None and spec.reads_inputs else (),
             manages_topics=False,
         )
         for name, spec in ROLES.items()
-    } | {COMMAND_LINE: _command_line(topics, prefix)}
+    } | {COMMAND_LINE: _command_line(topics, prefix, inputs)}
 
 
 def common_rights(needed: Mapping[str, frozenset[KafkaRight]]) -> frozenset[KafkaRight]:
@@ -104,15 +119,19 @@ def common_rights(needed: Mapping[str, frozenset[KafkaRight]]) -> frozenset[Kafk
     return frozenset(right for right in shared if right.essential)
 
 
-def _command_line(topics: Topics, prefix: str) -> RoleRights:
+def _command_line(topics: Topics, prefix: str, inputs: Inputs | None) -> RoleRights:
     return RoleRights(
         group=None,
         reads=_names(topics, COMMAND_LINE, "read_by"),
         writes=_names(topics, COMMAND_LINE, "written_by"),
         describes=tuple(topics.all_names()),
-        describes_groups=tuple(_group(prefix, name) for name, spec in ROLES.items() if spec.reads or spec.elects),
+        describes_groups=tuple(
+            _group(prefix, name) for name, spec in ROLES.items() if spec.reads or spec.elects or spec.reads_inputs
+        ),
         resets_groups=tuple(_group(prefix, name) for name, spec in ROLES.items() if spec.resettable),
         transactional_id=None,
+        reads_inputs=inputs.topics() if inputs is not None else (),
+        reads_input_prefixes=inputs.prefixes() if inputs is not None else (),
         manages_topics=True,
     )
 

@@ -9,13 +9,14 @@ from typing import Any
 import yaml
 
 from app.core.errors import ConfigError
-from app.core.rights import commands_for
+from app.core.rights import commands_for, grant_command
 from app.runtime.rights import Operation, Right, RoleRights
 from app.runtime.topics_export import STRIMZI_API, STRIMZI_CLUSTER, hcl_label, hcl_string
 
 #: role → rights of its user; several roles may share one
 Rights = Mapping[str, RoleRights]
 _STRIMZI_RESOURCE = {"topic": "topic", "group": "group", "transactional_id": "transactionalId", "cluster": "cluster"}
+_STRIMZI_PATTERN = {"literal": "literal", "prefixed": "prefix"}
 _TERRAFORM_RESOURCE = {"topic": "Topic", "group": "Group", "transactional_id": "TransactionalID", "cluster": "Cluster"}
 
 
@@ -33,14 +34,14 @@ def user_of(template: str, role: str) -> str:
 
 def merged(rights: Rights, template: str) -> dict[str, list[Right]]:
     """User → its rights, sorted; roles that share a user have the rights of all of them."""
-    operations: dict[str, dict[tuple[Any, str], list[Operation]]] = {}
+    operations: dict[str, dict[tuple[Any, str, Any], list[Operation]]] = {}
     for role, its in rights.items():
         of_user = operations.setdefault(user_of(template, role), {})
         for right in its.rights():
-            listed = of_user.setdefault((right.resource, right.name), [])
+            listed = of_user.setdefault((right.resource, right.name, right.pattern), [])
             listed += [each for each in right.operations if each not in listed]
     return {
-        user: sorted(Right(resource, name, tuple(each)) for (resource, name), each in of_user.items())
+        user: sorted(Right(resource, name, tuple(each), pattern) for (resource, name, pattern), each in of_user.items())
         for user, of_user in operations.items()
     }
 
@@ -49,8 +50,14 @@ def acls(rights: Rights, template: str) -> str:
     """Commands of kafka-acls.sh; resources with equal operations share one."""
     lines = []
     for user, its in merged(rights, template).items():
-        needed = ((right.resource.replace("_", "-"), right.name, right.operations) for right in its)
+        literal = [right for right in its if right.pattern == "literal"]
+        needed = ((right.resource.replace("_", "-"), right.name, right.operations) for right in literal)
         lines += [f"# {user}", *commands_for(user, needed)]
+        lines += [
+            grant_command(user, "topic", right.operations, [right.name], prefixed=True)
+            for right in its
+            if right.pattern == "prefixed"
+        ]
     return "\n".join(lines)
 
 
@@ -79,7 +86,7 @@ def strimzi(rights: Rights, template: str) -> str:
 def _strimzi_acl(right: Right) -> dict[str, Any]:
     resource: dict[str, str] = {"type": _STRIMZI_RESOURCE[right.resource]}
     if right.resource != "cluster":
-        resource |= {"name": right.name, "patternType": "literal"}
+        resource |= {"name": right.name, "patternType": _STRIMZI_PATTERN[right.pattern]}
     return {"resource": resource, "operations": list(right.operations), "host": "*"}
 
 
@@ -107,7 +114,7 @@ def _terraform(rights: Rights, template: str) -> Iterator[str]:
                     f'resource "kafka_acl" "{hcl_label(f"{user}_{right.resource}_{right.name}_{operation}")}" {{\n'
                     f"  resource_name                = {hcl_string(right.name)}\n"
                     f'  resource_type                = "{_TERRAFORM_RESOURCE[right.resource]}"\n'
-                    f'  resource_pattern_type_filter = "Literal"\n'
+                    f'  resource_pattern_type_filter = "{right.pattern.title()}"\n'
                     f"  acl_principal                = {hcl_string(f'User:{user}')}\n"
                     f'  acl_host                     = "*"\n'
                     f'  acl_operation                = "{operation}"\n'

@@ -14,6 +14,7 @@ from app.core.topics.names import RUNGS, TopicName
 if TYPE_CHECKING:
     from app.runtime.build.shared import Shared
     from app.runtime.supervisor import Role
+    from app.settings import Settings
 
 
 class RoleSpec(Struct, frozen=True, kw_only=True):
@@ -37,6 +38,16 @@ class RoleSpec(Struct, frozen=True, kw_only=True):
     resettable: bool = False
     #: whether it writes in transactions; its transactional id is its group's name
     transactional: bool = False
+    #: whether its group consumes the topics of inputs, which are no topics of Hookstream's own
+    reads_inputs: bool = False
+    #: the setting without which the role has nothing to do and is left out
+    needs: str | None = None
+
+
+def _intake(shared: Shared) -> Role:
+    from app.runtime.build.intake import intake_role
+
+    return intake_role(shared)
 
 
 def _fanout(shared: Shared) -> Role:
@@ -115,6 +126,14 @@ ROLES = {
     spec.name: spec
     for spec in (
         RoleSpec(
+            name="intake",
+            build=_intake,
+            scaling="more processes, up to the partitions of the inputs' topics; absent without `HOOKSTREAM_INPUTS`",
+            resettable=True,
+            reads_inputs=True,
+            needs="inputs",
+        ),
+        RoleSpec(
             name="fanout",
             reads=(TopicName.EVENTS_RAW,),
             build=_fanout,
@@ -176,18 +195,42 @@ ROLES = {
             name="api",
             build=_api,
             scaling="any number of processes",
-            inspects=("fanout", "dispatch", "sequencer", "delay", "registry", "health", "notifier", "projection"),
+            inspects=(
+                "intake",
+                "fanout",
+                "dispatch",
+                "sequencer",
+                "delay",
+                "registry",
+                "health",
+                "notifier",
+                "projection",
+            ),
         ),
     )
 }
 
 
-def require_roles(names: Sequence[str]) -> None:
-    """Raise `ConfigError` for names that are no roles, all of them at once."""
-    unknown = sorted(set(names) - set(ROLES))
-    if unknown:
-        raise ConfigError([f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in unknown])
+def require_roles(names: Sequence[str], settings: Settings) -> None:
+    """Raise `ConfigError` for names that are no roles, or whose setting is missing, all of them at once."""
+    problems = [f"unknown role {name}: one of {', '.join(ROLES)}, all" for name in sorted(set(names) - set(ROLES))]
+    problems += [
+        f"the role {name} has nothing to do: set HOOKSTREAM_{(ROLES[name].needs or '').upper()}"
+        for name in sorted(set(names) & set(ROLES) - set(present_roles(settings)))
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
-#: role → the logical topics that its group consumes; roles whose groups consume nothing are left out
-GROUPS = {name: spec.reads for name, spec in ROLES.items() if spec.reads}
+def present_roles(settings: Settings) -> tuple[str, ...]:
+    """The roles that have something to do with these settings: what `all` stands for."""
+    return tuple(
+        name for name, spec in ROLES.items() if spec.needs is None or getattr(settings, spec.needs) is not None
+    )
+
+
+#: the roles that every installation runs
+EVERYWHERE = tuple(name for name, spec in ROLES.items() if spec.needs is None)
+#: role → the logical topics that its group consumes, beside those of inputs; roles whose groups consume nothing are
+#: left out
+GROUPS = {name: spec.reads for name, spec in ROLES.items() if spec.reads or spec.reads_inputs}

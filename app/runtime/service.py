@@ -18,7 +18,7 @@ from app.embedded.broker.broker import EmbeddedBroker
 from app.runtime.build.shared import ListenAddress
 from app.runtime.open_parts import Parts, Tasks
 from app.runtime.process import Process
-from app.runtime.roles import ROLES
+from app.runtime.roles import present_roles
 from app.runtime.topics import topics_of
 from app.settings import Settings, kafka_connection
 
@@ -63,9 +63,10 @@ class Service:
             await self._start_broker()
         self.clients = KafkaClients(kafka_connection(self._settings, self.bootstrap))
         await self._apply_topics()
-        self._say("starting the roles: " + ", ".join(ROLES))
+        roles = present_roles(self._settings)
+        self._say("starting the roles: " + ", ".join(roles))
         self._process = Process(
-            self._settings, self.clients, self.topics, self._ring, tuple(ROLES), address, stuck_restarts=STUCK_RESTARTS
+            self._settings, self.clients, self.topics, self._ring, roles, address, stuck_restarts=STUCK_RESTARTS
         )
         self._process.own_ports |= self._own_ports
         self._own_ports = self._process.own_ports

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import kubernetes_validate
+import msgspec
 
+from app.core.inputs.declaration import MAX_INPUTS, InputDeclaration
 from app.core.secret_text import SecretText
 from app.settings import Settings
 from tests.architecture.settings_doc import settings
@@ -31,6 +33,7 @@ MANAGED = frozenset(
         "DATABASE_URL",
         "DATA_DIR",
         "EGRESS_ALLOW",
+        "INPUTS",
         "INSTANCE_ID",
         "KAFKA_AWS_REGION",
         "KAFKA_CA_FILE",
@@ -51,6 +54,9 @@ MANAGED = frozenset(
         "PARTITIONS",
         "PUBLIC_URL",
         "REPLICATION_FACTOR",
+        "SCHEMA_REGISTRY_CA_FILE",
+        "SCHEMA_REGISTRY_URL",
+        "SCHEMA_REGISTRY_USERNAME",
         "SECRET_KEYS",
         "SMTP_URL",
         "STOP_SECONDS",
@@ -64,6 +70,13 @@ def generated() -> str:
     schema: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     schema["$defs"]["settings"]["properties"] = {
         name: {"type": "string", "description": sentence} for name, sentence in _free()
+    }
+    _, declared = msgspec.json.schema_components([InputDeclaration], ref_template="#/$defs/{name}")
+    schema["$defs"] |= declared
+    schema["properties"]["inputs"] = {
+        "type": "array",
+        "maxItems": MAX_INPUTS,
+        "items": {"$ref": "#/$defs/InputDeclaration"},
     }
     own = {name: part for name, part in schema["$defs"].items() if not name.startswith("io.k8s.")}
     schema["$defs"] = own | _of_kubernetes(json.dumps({**schema, "$defs": own}))

@@ -8,7 +8,7 @@ import pytest
 
 from app.core.sizing import ALONE, DISPATCH_US, FANOUT_US, MOST_IN_FLIGHT, PROJECTION_US, Load, Size, size
 from app.core.topics.names import TopicName
-from app.runtime.roles import ROLES
+from app.runtime.roles import EVERYWHERE
 from app.runtime.topics import topics_of
 from app.settings import Settings
 
@@ -75,7 +75,7 @@ def test_nothing_needs_the_least() -> None:
 
 def test_the_model_has_what_is_declared_elsewhere() -> None:
     needed = size(Load(events_per_second=1))
-    assert {each.role for each in needed.workloads} == set(ROLES)
+    assert {each.role for each in needed.workloads} == set(EVERYWHERE)
     assert Settings().max_in_flight == MOST_IN_FLIGHT
     topics = topics_of(Settings())
     for topic, days in ((TopicName.EVENTS_RAW, 7), (TopicName.DELIVERIES, 7), (TopicName.ATTEMPTS, 30)):

@@ -17,7 +17,7 @@ import pytest
 from app.adapters.kafka.admin import KafkaAdmin
 from app.core.topics.declarations import TopicSpec
 from app.core.topics.drift import CreateTopic
-from app.runtime.roles import ROLES
+from app.runtime.roles import EVERYWHERE
 from tests.conftest import JAR_CACHE, RealBroker, apart
 from tests.helm.chart import Rendered, render
 from tests.helm.containers import PROBES, Namespace, live_and_end
@@ -54,7 +54,7 @@ def test_every_role_of_the_production_example_runs(broker: RealBroker, postgres:
     namespace = Namespace(rendered, tmp_path, secrets, broker.bootstrap)
     namespace.hook("topics")
     namespace.hook("migration")
-    assert set(namespace.containers) == set(ROLES)
+    assert set(namespace.containers) == set(EVERYWHERE)
     live_and_end(namespace, "api")
 
 
@@ -118,7 +118,7 @@ def test_the_locked_down_example_runs_with_the_users_and_rights_that_it_asks_for
         "kafka-ca": {"ca.crt": secured.authority.ca_file.read_text(encoding="utf-8")},
     }
     namespace = Namespace(rendered, tmp_path / "pods", secrets, secured.address("sasl_ssl"))
-    assert set(namespace.containers) == set(ROLES)
+    assert set(namespace.containers) == set(EVERYWHERE)
     namespace.only("fanout", "dispatch", "projection", "registry", "api")
     live_and_end(namespace, "api")
 
@@ -126,6 +126,6 @@ def test_the_locked_down_example_runs_with_the_users_and_rights_that_it_asks_for
 @pytest.mark.parametrize("name", PROBES)
 def test_a_probe_asks_a_port_that_the_container_names(name: str) -> None:
     for component, pod in render("production").pods().items():
-        if component in ROLES:
+        if component in EVERYWHERE:
             (container,) = pod["spec"]["containers"]
             assert container[name]["httpGet"]["port"] in {each["name"] for each in container["ports"]}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.runtime.roles import ROLES
+from app.runtime.inputs import declarations
+from app.runtime.roles import EVERYWHERE, ROLES
 from app.settings import Settings
 from monitoring import rules_file
 from monitoring.files import DASHBOARD
@@ -121,10 +122,41 @@ def test_the_chart_has_one_workload_for_each_role_and_a_volume_for_each_with_tab
     rendered = render(None, *LEAST)
     kinds = {name: each["kind"] for name, each in rendered.of_kind("Deployment", "StatefulSet").items()}
     tables = {name for name, spec in ROLES.items() if "table" in spec.state}
-    assert kinds == {f"hooks-hookstream-{name}": "StatefulSet" if name in tables else "Deployment" for name in ROLES}
+    assert kinds == {
+        f"hooks-hookstream-{name}": "StatefulSet" if name in tables else "Deployment" for name in EVERYWHERE
+    }
     for each in rendered.of_kind("StatefulSet").values():
         assert [claim["metadata"]["name"] for claim in each["spec"]["volumeClaimTemplates"]] == ["data"]
-    assert {container(rendered.pods()[name])["args"][1] for name in ROLES} == set(ROLES)
+    assert {container(rendered.pods()[name])["args"][1] for name in EVERYWHERE} == set(EVERYWHERE)
+
+
+def test_intake_exists_if_there_are_inputs_and_has_their_file(tmp_path: Path) -> None:
+    inputs = [{"name": "orders", "topics": ["shop.orders"], "type": {"path": "$.type"}}]
+    for single, component in ((False, "intake"), (True, "all")):
+        rendered = render("dev" if single else None, *(() if single else LEAST), given={"inputs": inputs})
+        (file,) = rendered.of_kind("ConfigMap").values()
+        (tmp_path / "inputs.yaml").write_text(file["data"]["inputs.yaml"])
+        (declared,) = declarations(Settings(inputs=tmp_path / "inputs.yaml"))
+        assert declared.topics == ("shop.orders",)
+        pods = rendered.pods()
+        assert {name for name, pod in pods.items() if "HOOKSTREAM_INPUTS" in environment(pod)} == {component}
+        mounts = {each["name"]: each["mountPath"] for each in container(pods[component])["volumeMounts"]}
+        assert environment(pods[component])["HOOKSTREAM_INPUTS"] == f"{mounts['inputs']}/inputs.yaml"
+        (volume,) = [each for each in pods[component]["spec"]["volumes"] if each["name"] == "inputs"]
+        assert volume["configMap"]["name"] == file["metadata"]["name"]
+        changed = render("dev" if single else None, *(() if single else LEAST), given={"inputs": inputs * 2}).pods()
+        assert changed[component]["metadata"]["annotations"] != pods[component]["metadata"]["annotations"]
+    assert "intake" not in render(None, *LEAST).pods()
+
+
+def test_the_password_of_the_schema_registry_is_a_file_of_intake_alone() -> None:
+    given = {"inputs": [{"name": "a", "topics": ["a"]}], "schemaRegistry": {"url": "https://r", "username": "u"}}
+    pods = render(None, *LEAST, given=given).pods()
+    variable = "HOOKSTREAM_SCHEMA_REGISTRY_PASSWORD_FILE"
+    assert {name for name, pod in pods.items() if variable in environment(pod)} == {"intake"}
+    (secret,) = [volume["secret"] for volume in pods["intake"]["spec"]["volumes"] if volume["name"] == "secret"]
+    assert {"key": "schema-registry-password", "path": "schema-registry-password"} in secret["items"]
+    assert environment(pods["intake"])[variable] == "/etc/hookstream/secret/schema-registry-password"
 
 
 @each_example
@@ -180,9 +212,9 @@ def test_the_egress_proxy_is_given_to_the_roles_that_send() -> None:
 
 @each_example
 def test_a_secret_is_a_file_of_the_pods_that_need_it(example: str) -> None:
-    secrets = {"secret-keys": set(ROLES) | {"all"}, "admin-token": {"api", "all"}}
+    secrets = {"secret-keys": set(EVERYWHERE) | {"all"}, "admin-token": {"api", "all"}}
     secrets |= {"database-url": {"api", "projection", "migration", "all"}, "smtp-url": {"notifier", "all"}}
-    secrets |= {"kafka-password": {*ROLES, "all", "topics"}}
+    secrets |= {"kafka-password": {*EVERYWHERE, "all", "topics"}}
     for component, pod in render(example).pods().items():
         mounted = {
             item["path"]
@@ -198,7 +230,7 @@ def test_a_secret_is_a_file_of_the_pods_that_need_it(example: str) -> None:
 @each_example
 def test_the_grace_period_is_longer_than_a_stop(example: str) -> None:
     for component, pod in render(example, "stopSeconds=120").pods().items():
-        if component in {*ROLES, "all"}:
+        if component in {*EVERYWHERE, "all"}:
             sleep = container(pod).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
             stop = int(environment(pod)["HOOKSTREAM_STOP_SECONDS"])
             # 30 seconds for roles and connections besides requests in flight: docs/operations.md
@@ -208,7 +240,7 @@ def test_the_grace_period_is_longer_than_a_stop(example: str) -> None:
 @each_example
 def test_a_liveness_probe_waits_longer_than_the_watchdog_of_the_event_loop(example: str) -> None:
     for component, pod in render(example).pods().items():
-        if component in {*ROLES, "all"}:
+        if component in {*EVERYWHERE, "all"}:
             probe = container(pod)["livenessProbe"]
             assert probe["periodSeconds"] * probe["failureThreshold"] > Settings().watchdog_loop_seconds
 
@@ -282,7 +314,7 @@ def test_a_service_monitor_finds_the_pods_of_every_role_through_one_service() ->
     (port,) = service["spec"]["ports"]
     assert port["name"] == endpoint["port"]
     pods = rendered.pods()
-    for role in ROLES:
+    for role in EVERYWHERE:
         assert service["spec"]["selector"].items() <= pods[role]["metadata"]["labels"].items()
         assert port["targetPort"] in {each["name"] for each in container(pods[role])["ports"]}
 

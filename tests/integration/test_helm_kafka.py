@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.runtime.roles import ROLES
+from app.runtime.roles import EVERYWHERE
 from app.settings import kafka_connection, load
 from tests.helm.chart import EXAMPLES, Object, environment, render
 
@@ -60,7 +60,7 @@ def test_the_client_secret_is_mounted_where_kafka_is_used() -> None:
     for component, pod in rendered.pods().items():
         volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
         keys = {item["key"] for item in volumes["secret"]["secret"]["items"]}
-        assert ("kafka-oauth-client-secret" in keys) is (component in {*ROLES, "topics"})
+        assert ("kafka-oauth-client-secret" in keys) is (component in {*EVERYWHERE, "topics"})
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.egress import AddressVerdict, EgressPolicy, classify
-from app.runtime.roles import ROLES
+from app.runtime.roles import EVERYWHERE
 from tests.helm.chart import render
 
 Wall = dict[int, tuple[IPv4Network | IPv6Network, list[IPv4Network | IPv6Network]]]
@@ -71,7 +71,7 @@ def test_only_roles_that_send_reach_the_internet() -> None:
 def test_every_pod_has_a_policy_for_both_directions() -> None:
     one_user = ("strimzi.users=false", "kafka.sasl.username=hookstream")
     found = policies("topics.mode=job", *one_user, "migration.enabled=true")
-    assert set(found) == {*ROLES, "topics", "migration", "test"}
+    assert set(found) == {*EVERYWHERE, "topics", "migration", "test"}
     assert all(set(spec["policyTypes"]) == {"Ingress", "Egress"} for spec in found.values())
 
 
@@ -91,7 +91,7 @@ def test_an_allowed_private_network_is_open_in_the_policy_and_in_the_service() -
 def test_every_pod_reaches_what_an_extra_rule_allows() -> None:
     rule = "networkPolicy.extraEgress[0]"
     found = policies("migration.enabled=true", f"{rule}.to[0].ipBlock.cidr=10.1.2.3/32", f"{rule}.ports[0].port=4318")
-    assert {name for name, spec in found.items() if "10.1.2.3/32" in str(spec["egress"])} == {*ROLES, "migration"}
+    assert {name for name, spec in found.items() if "10.1.2.3/32" in str(spec["egress"])} == {*EVERYWHERE, "migration"}
 
 
 def test_the_pod_of_helm_test_reaches_the_api_and_nothing_else() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.runtime.rights import Right, rights_of
-from app.runtime.roles import ROLES
+from app.runtime.roles import EVERYWHERE, ROLES
 from app.runtime.topics import topics_of
 from app.settings import Settings
 from tests.helm.chart import Rendered, environment, render
@@ -52,14 +52,26 @@ def test_helm_never_deletes_a_topic(rendered: Rendered) -> None:
 def test_every_role_has_a_user_with_its_rights_alone(rendered: Rendered) -> None:
     rights = rights_of(topics_of(SETTINGS), PREFIX)
     users = {name.removeprefix("hooks-hookstream-"): each for name, each in rendered.of_kind("KafkaUser").items()}
-    assert set(users) == set(ROLES)
+    assert set(users) == set(EVERYWHERE)
     for role, user in users.items():
         assert user["spec"]["authorization"]["acls"] == [acl(right) for right in rights[role].rights()]
 
 
+def test_the_user_of_intake_may_read_the_topics_of_inputs() -> None:
+    inputs = [{"name": "orders", "topics": ["shop.orders", "shop.users"], "type": "a"}]
+    users = render("locked-down", given={"inputs": inputs}).of_kind("KafkaUser")
+    for name, user in users.items():
+        acls = [each for each in user["spec"]["authorization"]["acls"] if "shop." in str(each)]
+        read = {each["resource"]["name"]: each["operations"] for each in acls}
+        wanted = {topic: ["Read", "Describe"] for topic in ("shop.orders", "shop.users")}
+        assert read == (wanted if name.endswith("-intake") else {})
+    refused = render("locked-down", given={"inputs": [{"name": "orders", "pattern": "shop.*", "type": "a"}]})
+    assert "the input orders has a pattern: name its topics" in refused.error
+
+
 def test_a_pod_has_the_password_of_its_own_user_alone(rendered: Rendered) -> None:
     pods = rendered.pods()
-    assert set(pods) == set(ROLES)
+    assert set(pods) == set(EVERYWHERE)
     for role, pod in pods.items():
         user = environment(pod)["HOOKSTREAM_KAFKA_USERNAME"]
         assert user == f"hooks-hookstream-{role}"

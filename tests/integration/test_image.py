@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.runtime.roles import ROLES
+from app.runtime.roles import EVERYWHERE, ROLES
 from app.settings import load
 from tests.helm.chart import ROOT, render
 from tests.helm.image import entry_point, healthcheck, services
@@ -73,8 +73,8 @@ def test_the_health_check_asks_the_liveness_probe(status: int, code: int) -> Non
 
 def test_compose_runs_every_role_in_a_container_that_can_write_nowhere_else() -> None:
     found = services()
-    assert {*ROLES, "kafka", "postgres", "topics", "prometheus", "grafana"} == set(found)
-    for role in ROLES:
+    assert {*EVERYWHERE, "kafka", "postgres", "topics", "prometheus", "grafana"} == set(found)
+    for role in EVERYWHERE:
         assert found[role]["command"] == ["run", role]
         assert found[role]["read_only"] is True and found[role]["cap_drop"] == ["ALL"]
         stored = {each["target"] for each in found[role].get("volumes", [])}
@@ -84,7 +84,7 @@ def test_compose_runs_every_role_in_a_container_that_can_write_nowhere_else() ->
 
 
 def test_the_settings_of_compose_are_accepted() -> None:
-    for name in (*ROLES, "topics"):
+    for name in (*EVERYWHERE, "topics"):
         given = {variable: value for variable, value in services()[name]["environment"].items() if value is not None}
         load(given)
 
@@ -96,7 +96,7 @@ def test_ports_of_compose_are_open_on_this_machine_alone() -> None:
 
 def test_prometheus_of_compose_scrapes_every_role() -> None:
     (job,) = yaml.safe_load((COMPOSE / "prometheus.yaml").read_text("utf-8"))["scrape_configs"]
-    assert job["static_configs"][0]["targets"] == [f"{name}:9400" for name in ROLES]
+    assert job["static_configs"][0]["targets"] == [f"{name}:9400" for name in EVERYWHERE]
 
 
 def test_files_that_compose_mounts_exist() -> None:

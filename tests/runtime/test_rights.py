@@ -10,9 +10,10 @@ import pytest
 from app.cli.commands.groups import RESETTABLE
 from app.core.topics.names import TopicName
 from app.runtime.rights import COMMAND_LINE, EVERY_ROLE, Right, rights_of
-from app.runtime.roles import ROLES
+from app.runtime.roles import GROUPS, ROLES
 from app.runtime.topics import topics_of
 from app.settings import Settings
+from tests.core.inputs.records import inputs
 
 APP = Path(__file__).parents[2] / "app"
 #: who else may be named in `read_by` and `written_by`
@@ -54,7 +55,7 @@ def test_the_registry_writes_in_transactions_and_replay_joins_only_to_elect() ->
 def test_the_command_line_may_show_all_groups_and_reset_those_that_it_offers() -> None:
     assert {name for name, spec in ROLES.items() if spec.resettable} == set(RESETTABLE)
     groups = {each.name: each.operations for each in RIGHTS[COMMAND_LINE].rights() if each.resource == "group"}
-    assert set(groups) == {f"hookstream.{name}" for name, spec in ROLES.items() if spec.reads or spec.elects}
+    assert set(groups) == {f"hookstream.{name}" for name in ROLES if name in GROUPS or ROLES[name].elects}
     assert {name for name, its in groups.items() if "Read" in its} == {f"hookstream.{name}" for name in RESETTABLE}
     for role in RESETTABLE:
         assert set(ROLES[role].reads) <= set(RIGHTS[COMMAND_LINE].reads)
@@ -63,3 +64,15 @@ def test_the_command_line_may_show_all_groups_and_reset_those_that_it_offers() -
 def test_only_the_command_line_manages_topics() -> None:
     managing = {role for role, rights in RIGHTS.items() if any("Create" in each.operations for each in rights.rights())}
     assert managing == {COMMAND_LINE}
+
+
+def test_intake_and_the_command_line_may_read_the_topics_of_inputs_and_no_other_role() -> None:
+    declared = inputs("[{name: a, topics: [x], type: t}, {name: b, pattern: 'y\\..*', type: t}]")
+    table = rights_of(TOPICS, "", declared)
+    wanted = {Right("topic", "x", ("Read", "Describe")), Right("topic", "y.", ("Read", "Describe"), "prefixed")}
+    for role, rights in table.items():
+        assert set(rights.rights()) & wanted == (wanted if role in ("intake", COMMAND_LINE) else set())
+    assert {each.name for each in table["intake"].single_rights()} & {"x", "y.", "*"} == {"x"}
+    everything = rights_of(TOPICS, "", inputs("[{name: a, pattern: '.*', type: t}]"))["intake"]
+    assert Right("topic", "*", ("Read", "Describe")) in everything.rights()
+    assert "*" not in {each.name for each in everything.single_rights()}

@@ -92,4 +92,4 @@ def test_a_user_that_would_break_the_output_is_refused(write: Callable[..., str]
 
 def test_a_principal_is_quoted_for_the_shell() -> None:
     first = acls(RIGHTS, "CN={role}, O=Ac'me $(x)").splitlines()[1]
-    assert "User:CN=fanout, O=Ac'me $(x)" in shlex.split(first)
+    assert "User:CN=intake, O=Ac'me $(x)" in shlex.split(first)

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from app.adapters.kafka.admin import KafkaAdmin
 from app.adapters.kafka.clients import AioAdmin, KafkaClients
 from app.adapters.kafka.group_description import describe_group
+from app.adapters.kafka.metadata import topic_facts
 from app.adapters.kafka.offsets import preload_metadata
 from app.core.topics.declarations import Topics
 from app.core.topics.drift import ActualTopic, plan
@@ -47,6 +48,11 @@ class KafkaClusterInspector:
                 await reader.start()
                 places = [
                     TopicPartition(name, number) for name, each in actual.items() for number in range(each.partitions)
+                ]
+                foreign = {name for names in self._groups.values() for name in names} - actual.keys()
+                facts = await topic_facts(reader._client, foreign) if foreign else {}
+                places += [
+                    TopicPartition(name, number) for name, each in facts.items() for number in range(each.partitions)
                 ]
                 preload_metadata(reader, places)
                 ends = await reader.end_offsets(places)

@@ -61,8 +61,12 @@ class KafkaGroupConsumer:
         fetch_max_wait_ms: int = 500,
         hold: bool = False,
         together: bool = False,
+        pattern: str | None = None,
     ) -> None:
-        """`session_s`: seconds without a heartbeat after which other members get the partitions.
+        """`pattern`: a regular expression for names of topics, in place of `topics`; topics that appear later are read,
+        too, from their beginning.
+
+        `session_s`: seconds without a heartbeat after which other members get the partitions.
 
         `instance`: static membership; a member that rejoins under this name within `session_s` gets the same
         partitions, without a rebalance. `together`: partitions with the same number, of all topics, go to the same
@@ -71,6 +75,7 @@ class KafkaGroupConsumer:
         self._clients = clients
         self._group = group
         self._topics = topics
+        self._pattern = pattern
         self._commit_failed = False
         self._listener: RebalanceListener | None = None
         self.failure: BaseException | None = None
@@ -101,7 +106,7 @@ class KafkaGroupConsumer:
     async def start(self, listener: RebalanceListener) -> None:
         """Join the group. A start that fails or is cancelled leaves no member behind that would hold partitions."""
         self._listener = listener
-        self._consumer.subscribe(self._topics, listener=_Bridge(self))
+        self._consumer.subscribe(self._topics, self._pattern, listener=_Bridge(self))
         try:
             with self._clients.reachable():
                 await self._consumer.start()

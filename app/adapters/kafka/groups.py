@@ -76,6 +76,11 @@ class KafkaGroups:
             ),
         )
 
+    async def committed_topics(self, group: str) -> set[str]:
+        """The topics of which a group has committed offsets."""
+        committed = await with_coordinator(lambda: self._admin.list_consumer_group_offsets(group))
+        return {place.topic for place in committed}
+
     async def at(self, topics: Sequence[str], timestamp_ms: int) -> dict[tuple[str, int], int]:
         """(topic, partition) → the first offset with that time or a later one; the end of the log where none has."""
         places = await places_of(self._reader, topics)

@@ -50,7 +50,7 @@ class LagSampler:
         every_s: float = EVERY_S,
         on_sample: OnSample = lambda group, spans: None,
     ) -> None:
-        """`groups`: consumer group → its topics. `partitions` returns the number of partitions of a topic."""
+        """`groups`: consumer group → its topics, which may change. `partitions` returns the number of partitions."""
         self._clients = clients
         self._groups = groups
         self._rungs = {topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}"): name for name, _ in RUNGS}
@@ -99,9 +99,13 @@ class LagSampler:
                 await admin.start()
                 await asker.start()
                 await reader.start()
-            asked = [place for names in self._groups.values() for place in self._places(names)]
-            preload_metadata(asker, [*asked, self._registry])
+            asked: list[TopicPartition] = []
             while True:
+                places = [place for names in self._groups.values() for place in self._places(names)]
+                if places != asked:  # the topics of inputs come and go
+                    asked = places
+                    self._caught_up.clear()
+                    preload_metadata(asker, [*asked, self._registry])
                 async with asyncio.timeout(_ANSWER_S):  # aiokafka itself retries for ever
                     ends = await asker.end_offsets({*asked, self._registry})
                 if self._samples % _WHOLE_EVERY == 0:
@@ -137,6 +141,9 @@ class LagSampler:
         ends: Mapping[TopicPartition, int],
     ) -> None:
         places = self._places(names)
+        if not places:
+            self._on_sample(group, {})
+            return
         async with asyncio.timeout(_ANSWER_S):
             committed = await admin.list_consumer_group_offsets(group)
             begins = await asker.beginning_offsets([place for place in places if place not in committed])

@@ -74,6 +74,38 @@ async def newest(
     return [made for _, made in sorted(newest_entries, key=lambda each: each[0])]
 
 
+#: offsets before the end in which a record is looked for; the others may be markers of transactions
+_LAST_OFFSETS = 20
+
+
+async def last_record(clients: KafkaClients, topics: Sequence[str]) -> Record | None:
+    """The record with the latest timestamp among the last ones of all partitions; None if there are none.
+
+    Raises `Unavailable`, and `ConfigError` where a topic does not exist.
+    """
+    reader = clients.consumer("hookstream-cli")
+    last: Record | None = None
+    with clients.reachable():
+        try:
+            async with clients.connecting():
+                await reader.start()
+            places = await places_of(reader, topics)
+            begins, ends = await reader.beginning_offsets(places), await reader.end_offsets(places)
+            left = {place: int(ends[place]) for place in places if ends[place] > begins[place]}
+            reader.assign(list(left))
+            for place, end in left.items():
+                reader.seek(place, max(int(begins[place]), end - _LAST_OFFSETS))
+            while left:
+                for records in (await reader.getmany(*left, timeout_ms=500)).values():
+                    for record in records:
+                        if last is None or record.timestamp >= last.timestamp:
+                            last = record
+                left = {place: end for place, end in left.items() if await reader.position(place) < end}
+        finally:
+            await reader.stop()
+    return last
+
+
 async def places_of(reader: AioConsumer, topics: Sequence[str]) -> list[TopicPartition]:
     """All partitions of the topics, in order.
 

@@ -42,6 +42,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("events_ingested_total", "counter", ("result",), "Records of events.raw: accepted, duplicate or invalid."),
     Metric("events_rejected_total", "counter", ("reason",), "Records that could not be parsed as events, by reason."),
     Metric(
+        "input_records_total",
+        "counter",
+        ("input", "result"),
+        "Records of the topics that inputs read: event, rejected or skipped.",
+    ),
+    Metric(
         "records_unreadable_total",
         "counter",
         ("topic",),
@@ -177,7 +183,8 @@ METRICS: tuple[Metric, ...] = (
         "dependency_up",
         "gauge",
         ("dependency",),
-        "1 while the dependency answers: kafka, database, database_reads, mail_server, dns, egress_proxy.",
+        "1 while the dependency answers: kafka, database, database_reads, mail_server, dns, egress_proxy, "
+        "schema_registry.",
     ),
     Metric(
         "logs_moved_total", "counter", ("role", "kind"), "Partitions whose log lost records or was recreated, by kind."

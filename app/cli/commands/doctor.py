@@ -29,12 +29,12 @@ def doctor(
     async def work() -> int:
         from app.adapters.clock import SystemClock
         from app.runtime.doctor import Doctor
-        from app.runtime.roles import ROLES
+        from app.runtime.roles import present_roles
 
         settings = process_context.settings()
         if not settings.bootstrap_servers:
             settings = process_context.settings(development=True)
-        chosen = list(ROLES) if not roles or "all" in roles else roles
+        chosen = list(present_roles(settings)) if not roles or "all" in roles else roles
         doctor = Doctor(
             settings,
             process_context.clients(),

@@ -34,13 +34,18 @@ def rejected(
 ) -> None:
     """Show records that could not be parsed as events, with the reason (from events.rejected, over Kafka).
 
+    They were in events.raw, or in a topic that an input reads.
+
     Example:
         hookstream events rejected --since 2h
     """
+    from app.runtime.topics import topics_of
+
+    events = process_context.or_fail(lambda: topics_of(process_context.settings())).name(TopicName.EVENTS_RAW)
 
     def shown(record: Record) -> dict[str, Any] | None:
         named = {name: text.decode("utf-8", "replace") for name, text in record.headers if text is not None}
-        owner = tenant_of(record)
+        owner = tenant_of(record) if named.get("rejected-topic", events) == events else None
         if tenant is not None and owner != tenant:
             return None
         timestamp = named.get("rejected-timestamp", "")

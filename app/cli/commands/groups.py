@@ -15,6 +15,7 @@ from app.core.errors import CommandRefused, ConfigError
 from app.core.model.timestamps import iso, moment
 
 if TYPE_CHECKING:
+    from app.adapters.kafka.clients import KafkaClients
     from app.adapters.kafka.groups import GroupStanding
     from app.core.offsets.resets import OffsetReset
 
@@ -25,6 +26,8 @@ app = typer.Typer(
 
 #: roles whose offsets may be reset, and what reading records again means
 RESETTABLE = {
+    "intake": "Their events are appended again. Fan-out drops those whose id it has accepted within "
+    "HOOKSTREAM_IDEMPOTENCY_TTL_HOURS; older ones are delivered again.",
     "fanout": "Their events go to the endpoints that match now, as a replay of all tenants (header webhook-replay).",
     "dispatch": "Their deliveries are sent again, under the ids that receivers have seen.",
     "notifier": "Their e-mails are sent again.",
@@ -51,16 +54,16 @@ def show_(
         hookstream groups show fanout -o json
     """
     from app.adapters.kafka.groups import KafkaGroups
-    from app.runtime.roles import GROUPS
 
-    roles = [*GROUPS] if role is None else [_with_group(role)]
+    roles = _with_groups() if role is None else [_with_group(role)]
 
     async def work() -> dict[str, GroupStanding]:
         clients = process_context.clients()
-        topics = [topic for each in roles for topic in _topics(each)]
-        await require(clients, shows=topics, shows_groups=list(map(_group, roles)))
+        topics = {each: await _topics(clients, each) for each in roles}
+        shown = [topic for names in topics.values() for topic in names]
+        await require(clients, shows=shown, shows_groups=list(map(_group, roles)))
         async with KafkaGroups.opened(clients) as groups:
-            return {each: await groups.standing(_group(each), _topics(each)) for each in roles}
+            return {each: await groups.standing(_group(each), topics[each]) for each in roles}
 
     standings = process_context.run(work())
     if role is None:
@@ -98,15 +101,17 @@ def reset(
     from app.core.offsets.resets import resets
 
     process_context.or_fail(lambda: _check_resettable(role))
+    _with_group(role)
     at_ms = _moment(to_datetime)
 
     async def work() -> list[OffsetReset]:
         clients, group = process_context.clients(), [_group(role)]
+        topics = await _topics(clients, role)
         # to commit offsets is to read: both the group and its topics
-        await require(clients, reads=_topics(role), shows_groups=group, joins_groups=() if dry_run else group)
+        await require(clients, reads=topics, shows_groups=group, joins_groups=() if dry_run else group)
         async with KafkaGroups.opened(clients) as groups:
-            standing = await groups.standing(_group(role), _topics(role))
-            changes = resets(standing.partitions, await groups.at(_topics(role), at_ms))
+            standing = await groups.standing(_group(role), topics)
+            changes = resets(standing.partitions, await groups.at(topics, at_ms))
             if dry_run:
                 return changes
             _check_possible(role, standing, changes, allow_skip)
@@ -194,11 +199,18 @@ def _by_partition(role: str, standing: GroupStanding) -> list[dict[str, Any]]:
     ]
 
 
-def _with_group(role: str) -> str:
-    from app.runtime.roles import GROUPS
+def _with_groups() -> list[str]:
+    """The roles that consume, with these settings."""
+    from app.runtime.roles import GROUPS, present_roles
 
-    if role not in GROUPS:
-        raise typer.BadParameter(f"{role} is not a role with a consumer group: one of {', '.join(GROUPS)}")
+    present = present_roles(process_context.or_fail(process_context.settings))
+    return [role for role in GROUPS if role in present]
+
+
+def _with_group(role: str) -> str:
+    roles = _with_groups()
+    if role not in roles:
+        raise typer.BadParameter(f"{role} is not a role with a consumer group: one of {', '.join(roles)}")
     return role
 
 
@@ -208,12 +220,18 @@ def _group(role: str) -> str:
     return group_of(process_context.settings(), role)
 
 
-def _topics(role: str) -> list[str]:
-    from app.runtime.roles import GROUPS
+async def _topics(clients: KafkaClients, role: str) -> list[str]:
+    """The topics that a role's group consumes; those of inputs, as far as they exist."""
+    from app.runtime.roles import GROUPS, ROLES
     from app.runtime.topics import topics_of
 
     topics = topics_of(process_context.settings())
-    return [topics.name(each) for each in GROUPS[role]]
+    if not ROLES[role].reads_inputs:
+        return [topics.name(each) for each in GROUPS[role]]
+    from app.adapters.kafka.input_topics import existing_input_topics
+    from app.runtime.inputs import inputs_of
+
+    return list(await existing_input_topics(clients, inputs_of(process_context.settings(), topics)))
 
 
 def _moment(text: str) -> int:

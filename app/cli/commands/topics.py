@@ -121,9 +121,11 @@ def export_command(
             print(topics_export.terraform(topics))
         case _:
             from app.runtime import rights, rights_export  # they import the roles, which takes time
+            from app.runtime.inputs import inputs_of
 
             write = {"acls": rights_export.acls, "strimzi": rights_export.strimzi, "terraform": rights_export.terraform}
-            table = rights.rights_of(topics, settings.topic_prefix)
+            inputs = process_context.or_fail(lambda: inputs_of(settings, topics))
+            table = rights.rights_of(topics, settings.topic_prefix, inputs)
             print(process_context.or_fail(lambda: write[format_.value](table, user)))
 
 

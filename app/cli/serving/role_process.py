@@ -20,7 +20,7 @@ from app.core.errors import Unavailable
 from app.core.exit_codes import ExitCode
 from app.runtime.build.shared import ListenAddress
 from app.runtime.process import Process
-from app.runtime.roles import ROLES
+from app.runtime.roles import present_roles
 from app.runtime.topics import topics_of
 from app.settings import Settings, differing
 
@@ -36,7 +36,7 @@ def run_roles(roles: list[str]) -> NoReturn:
     settings = process_context.settings()
     make_private(settings.data_dir)
     logs.configure(style=settings.log_format, level=settings.log_level)
-    chosen = list(ROLES) if "all" in roles else roles
+    chosen = list(present_roles(settings)) if "all" in roles else roles
     clients, ring = process_context.clients(connect_s=None), process_context.keyring(settings)
     process_context.serve(_run(settings, clients, ring, chosen), log_format=settings.log_format)
 

@@ -73,6 +73,30 @@ def judge_egress(connections: Mapping[str, Connection]) -> list[DoctorFinding]:
     ]
 
 
+def judge_inputs(unmatched: Sequence[str], registry_problem: str | None) -> list[DoctorFinding]:
+    """Topics that inputs read and that are not there, and a schema registry that cannot be used."""
+    findings = []
+    if registry_problem is not None:
+        findings.append(
+            DoctorFinding(
+                check="inputs",
+                severity="error",
+                problem=f"{registry_problem[0].upper()}{registry_problem[1:]}: inputs with `format: confluent` wait.",
+                remedy="HOOKSTREAM_SCHEMA_REGISTRY_URL, _USERNAME, _PASSWORD and _CA_FILE, or start the registry.",
+            )
+        )
+    return findings + [
+        DoctorFinding(
+            check="inputs",
+            severity="warning",
+            problem=f"{sentence[0].upper()}{sentence[1:]}.",
+            remedy="Create the topic, grant Describe and Read on it (`hookstream topics export --format acls`), or "
+            "change HOOKSTREAM_INPUTS.",
+        )
+        for sentence in unmatched
+    ]
+
+
 def judge_mail(server: str, problem: str | None) -> list[DoctorFinding]:
     """A mail server that cannot be used."""
     if problem is None:

@@ -47,6 +47,14 @@ def event_id(topic: str, partition: int, offset: int) -> str:
     return "evt_" + _digest(topic, str(partition), str(offset))
 
 
+def input_event_id(topic: str, partition: int, offset: int, timestamp_ms: int) -> str:
+    """The id of an event that an input makes of a record without an id.
+
+    A topic that is deleted and created again has the same offsets, but not the same times.
+    """
+    return "evt_" + _digest("input", topic, str(partition), str(offset), str(timestamp_ms))
+
+
 def delivery_id(tenant: str, event: str, endpoint: str, replay: str = "") -> str:
     """The id of one event's delivery to one endpoint (DESIGN guarantee 3).
 

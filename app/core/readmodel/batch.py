@@ -18,7 +18,14 @@ import msgspec
 from app.core.errors import Defect
 from app.core.model.timestamps import BEGIN, moment
 from app.core.readmodel.column_values import LARGEST, as_coordinates, as_name, as_number, as_text, without_nul
-from app.core.readmodel.event_index import EVENT_TOPICS, IndexedEvent, RawEventFormat, index_row, merged
+from app.core.readmodel.event_index import (
+    EVENT_TOPICS,
+    IndexedEvent,
+    RawEventFormat,
+    index_row,
+    merged,
+    was_in_events_raw,
+)
 from app.core.readmodel.hourly_stats import HourlyStats
 from app.core.readmodel.snapshot import (
     DeliveryFact,
@@ -143,7 +150,8 @@ class ProjectionBatch:
         """Add a record. One that cannot be decoded counts as unreadable."""
         try:
             if topic in EVENT_TOPICS:
-                self._events.append(index_row(topic, record, self._form))
+                if was_in_events_raw(topic, record, self._form):
+                    self._events.append(index_row(topic, record, self._form))
             else:
                 _TAKERS[topic](self, record)
         except (Defect, ValueError, RecursionError, OverflowError):

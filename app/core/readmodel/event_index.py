@@ -60,6 +60,14 @@ class IndexedEvent(msgspec.Struct, kw_only=True):
     first_ms: int | None = None
 
 
+def was_in_events_raw(topic: str, record: ConsumedRecord, form: RawEventFormat) -> bool:
+    """Whether a record of one of `EVENT_TOPICS` is about one of events.raw; an input's rejected records are not.
+
+    Raises `Defect`.
+    """
+    return topic != TopicName.EVENTS_REJECTED or rejected.read(record.headers).topic == form.topic
+
+
 def index_row(topic: str, record: ConsumedRecord, form: RawEventFormat) -> IndexedEvent:
     """The row of a record of one of `EVENT_TOPICS`. Raises `Defect` and `ValueError`."""
     if topic == TopicName.EVENTS_RAW:

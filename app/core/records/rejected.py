@@ -1,6 +1,7 @@
-"""The headers of events.rejected: why a record of events.raw was rejected, and where it is.
+"""The records of events.rejected: the rejected record, with headers that say why it was rejected, and where it is.
 
-They follow the headers of the rejected record itself, which the producer chose: the last header of a name is ours.
+The rejected record is one of events.raw, or of a topic that an input reads. The headers follow those of
+the rejected record itself, which the producer chose: the last header of a name is ours.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from collections.abc import Iterable
 
 import msgspec
 
-from app.core.errors import Defect
-from app.core.records.headers import RecordHeader
+from app.core.errors import Defect, MalformedEvent
+from app.core.records.headers import RecordHeader, size_of
+from app.core.records.record import ConsumedRecord
 
 _PREFIX = "rejected-"
 #: bytes of `detail`
 _MAX_DETAIL = 1024
+#: Bytes of a producer's key that a record about it repeats. A producer that compresses can write a longer key than our
+#: topics accept.
+MAX_KEY_BYTES = 1024
 
 
 class RejectedNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """A rejected record: the reason, and its coordinates in events.raw."""
+    """A rejected record: the reason, and its coordinates in events.raw or in an input's topic."""
 
     #: one word, such as `not_json`
     reason: str
@@ -37,6 +42,36 @@ def write(notice: RejectedNotice) -> list[RecordHeader]:
         (_PREFIX + name, str(value).encode("utf-8", "replace")[:_MAX_DETAIL])
         for name, value in msgspec.to_builtins(notice).items()
     ]
+
+
+def rejected_record(
+    record: ConsumedRecord,
+    error: MalformedEvent,
+    *,
+    topic: str,
+    partition: int,
+    max_value_bytes: int,
+    max_record_bytes: int,
+) -> tuple[bytes | None, bytes | None, list[RecordHeader]]:
+    """Key, value and headers for events.rejected: the original ones, then headers with the reason and the coordinates.
+
+    A record that was compressed by its producer may be larger than `max_record_bytes`. It is truncated then, and a
+    header says which size it had.
+    """
+    key, value, headers = record.key, record.value, list(record.headers)
+    size = size_of(record)
+    if size > max_record_bytes:
+        key, value = (key or b"")[:MAX_KEY_BYTES], (value or b"")[:max_value_bytes]
+        headers = [("rejected-truncated-from", b"%d" % size)]
+    notice = RejectedNotice(
+        reason=error.reason,
+        detail=error.detail,
+        topic=topic,
+        partition=partition,
+        offset=record.offset,
+        timestamp=record.timestamp,
+    )
+    return key, value, headers + write(notice)
 
 
 def read(headers: Iterable[RecordHeader]) -> RejectedNotice:

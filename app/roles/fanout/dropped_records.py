@@ -5,38 +5,25 @@ from __future__ import annotations
 from app.core.errors import MalformedEvent
 from app.core.model.event import Event
 from app.core.records import duplicate, rejected
-from app.core.records.headers import RecordHeader, size_of
+from app.core.records.headers import RecordHeader
 from app.core.records.idempotency_entry import AcceptedRecord
 from app.core.records.record import ConsumedRecord
+from app.core.records.rejected import MAX_KEY_BYTES
 from app.roles.fanout.rules import FanoutRules
-
-#: Bytes of a producer's key that a record about it repeats. A producer that compresses can write a longer key than our
-#: topics accept.
-MAX_KEY_BYTES = 1024
 
 
 def rejected_record(
     record: ConsumedRecord, error: MalformedEvent, rules: FanoutRules, partition: int
 ) -> tuple[bytes | None, bytes | None, list[RecordHeader]]:
-    """Key, value and headers for events.rejected: the original ones, then headers with the reason and the coordinates.
-
-    A record that was compressed by its producer may be too large for events.rejected. It is truncated then, and a
-    header says which size it had.
-    """
-    key, value, headers = record.key, record.value, list(record.headers)
-    size = size_of(record)
-    if size > rules.max_rejected_bytes:
-        key, value = (key or b"")[:MAX_KEY_BYTES], (value or b"")[: rules.max_event_bytes]
-        headers = [("rejected-truncated-from", b"%d" % size)]
-    notice = rejected.RejectedNotice(
-        reason=error.reason,
-        detail=error.detail,
+    """Key, value and headers for events.rejected; see `app.core.records.rejected`."""
+    return rejected.rejected_record(
+        record,
+        error,
         topic=rules.topic,
         partition=partition,
-        offset=record.offset,
-        timestamp=record.timestamp,
+        max_value_bytes=rules.max_event_bytes,
+        max_record_bytes=rules.max_rejected_bytes,
     )
-    return key, value, headers + rejected.write(notice)
 
 
 def duplicate_record(

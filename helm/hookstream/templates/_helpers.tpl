@@ -83,6 +83,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail "strimzi.users is true: no role may create topics; set topics.mode to strimzi or none" }}
 {{- end }}
 {{- end }}
+{{- if .Values.strimzi.users }}
+{{- range .Values.inputs }}
+{{- if .pattern }}
+{{- fail (printf "strimzi.users is true, and the input %s has a pattern: name its topics" .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and (eq .Values.topics.mode "strimzi") .Values.settings.MAX_EVENT_BYTES }}
 {{- fail "topics.mode is strimzi: the topics are declared for the default of MAX_EVENT_BYTES; set topics.mode to none" }}
 {{- end }}
@@ -108,6 +115,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- if and .Values.egressProxy.enabled (not .Values.secret.values.egressProxy) }}
 {{- fail "secret.existing and secret.values.egressProxy are empty, but egressProxy.enabled is true" }}
+{{- end }}
+{{- if and .Values.schemaRegistry.username (not .Values.secret.values.schemaRegistryPassword) }}
+{{- fail "secret.existing and secret.values.schemaRegistryPassword are empty, but schemaRegistry.username is given" }}
 {{- end }}
 {{- if and $oauth.tokenUrl (not .Values.secret.values.kafkaOauthClientSecret) }}
 {{- fail "secret.existing and secret.values.kafkaOauthClientSecret are empty, but kafka.oauth.tokenUrl is given" }}

@@ -63,6 +63,19 @@
 - {name: HOOKSTREAM_SMTP_URL_FILE, value: /etc/hookstream/secret/smtp-url}
 - {name: HOOKSTREAM_MAIL_FROM, value: {{ $values.mail.from | quote }}}
 {{- end }}
+{{- if and $workload.inputs $values.inputs }}
+- {name: HOOKSTREAM_INPUTS, value: /etc/hookstream/inputs/inputs.yaml}
+{{- with $values.schemaRegistry.url }}
+- {name: HOOKSTREAM_SCHEMA_REGISTRY_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with $values.schemaRegistry.username }}
+- {name: HOOKSTREAM_SCHEMA_REGISTRY_USERNAME, value: {{ . | quote }}}
+- {name: HOOKSTREAM_SCHEMA_REGISTRY_PASSWORD_FILE, value: /etc/hookstream/secret/schema-registry-password}
+{{- end }}
+{{- with $values.schemaRegistry.caFile }}
+- {name: HOOKSTREAM_SCHEMA_REGISTRY_CA_FILE, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
 {{- if and $workload.sends $values.egressProxy.enabled }}
 - {name: HOOKSTREAM_EGRESS_PROXY_FILE, value: /etc/hookstream/secret/egress-proxy}
 {{- end }}
@@ -117,6 +130,9 @@
 {{- if and .workload.sends .root.Values.egressProxy.enabled }}
 - {key: {{ .root.Values.secret.keys.egressProxy | quote }}, path: egress-proxy}
 {{- end }}
+{{- if and .workload.inputs .root.Values.inputs .root.Values.schemaRegistry.username }}
+- {key: {{ .root.Values.secret.keys.schemaRegistryPassword | quote }}, path: schema-registry-password}
+{{- end }}
 {{- if .workload.serves }}
 - {key: {{ .root.Values.secret.keys.adminToken | quote }}, path: admin-token}
 {{- end }}
@@ -127,6 +143,9 @@
 - {name: tmp, mountPath: /tmp}
 {{- if include "hookstream.secretItems" . | trim }}
 - {name: secret, mountPath: /etc/hookstream/secret, readOnly: true}
+{{- end }}
+{{- if and .workload.inputs .root.Values.inputs }}
+- {name: inputs, mountPath: /etc/hookstream/inputs, readOnly: true}
 {{- end }}
 {{- if not .workload.offline }}
 {{- if .root.Values.strimzi.users }}
@@ -155,6 +174,10 @@
     secretName: {{ include "hookstream.secretName" $.root | quote }}
     defaultMode: 0440
     items: {{- . | nindent 6 }}
+{{- end }}
+{{- if and .workload.inputs .root.Values.inputs }}
+- name: inputs
+  configMap: {name: {{ include "hookstream.fullname" .root }}-inputs}
 {{- end }}
 {{- if not .workload.offline }}
 {{- if .root.Values.strimzi.users }}
@@ -222,6 +245,9 @@ metadata:
   annotations:
     {{- if not $values.secret.existing }}
     checksum/secret: {{ toJson $values.secret.values | sha256sum }}
+    {{- end }}
+    {{- if and $workload.inputs $values.inputs }}
+    checksum/inputs: {{ toJson $values.inputs | sha256sum }}
     {{- end }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}

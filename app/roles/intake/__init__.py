@@ -1,0 +1,1 @@
+"""The role that turns records of other systems' topics into events."""
