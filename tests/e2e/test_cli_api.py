@@ -250,7 +250,7 @@ async def _until_ready(up: asyncio.subprocess.Process) -> None:
         ("endpoints add --events user.*,bot.d", ["user.*,bot.done"]),
         ("endpoints add --profile b", ["bota"]),
         ("keys create --scope", ["read", "write"]),
-        ("endpoints rot", ["rotate-secret"]),
+        ("endpoints rot", ["rotate-secret", "rotate-key"]),
     ],
 )
 async def test_the_shell_completes(words: str, offered: list[str]) -> None:
