@@ -88,11 +88,11 @@ async def test_a_deleted_tenant_is_shown_as_deleted_and_nothing_of_it_is_left(st
         ("tenants.patch", {"name": "x"}),
         ("tenants.put", {"id": "acme"}),
         ("tenants.create_key", {"mode": "live"}),
-        ("tenants.list_keys", None),
     ):
         with pytest.raises(ApiError) as caught:
             await ask(stage, name, body)
         assert (caught.value.status, caught.value.code) == (409, "tenant_deleted")
+    assert await stage.refused("tenants.list_keys", caller=OPERATOR, of="acme") == (404, "not_found")
     with pytest.raises(CommandRefused) as refused:
         await ask(stage, "tenants.create", {"id": "acme"})
     assert refused.value.code == "tenant_deleted"

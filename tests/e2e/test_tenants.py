@@ -59,8 +59,10 @@ async def test_a_deleted_tenant_has_nothing_and_its_deliveries_are_cancelled(
         assert (deleted["id"], deleted["remaining"]) == (name, 0)
         assert await operator("tenants", "remove", name, "--yes") == deleted, "a repetition changes nothing"
         assert (await shared.ask("GET", "/v1/webhooks", key=key)).status == 401
-        for method, path, refused in (("GET", f"/v1/tenants/{name}/keys", None), ("PUT", f"/v1/tenants/{name}", name)):
-            answer = await shared.ask(method, path, refused and {"id": refused})
+        keys = f"/v1/tenants/{name}/keys"
+        changes: Any = (("POST", keys, {"mode": "live"}), ("PUT", f"/v1/tenants/{name}", {"id": name}))
+        for method, path, body in changes:
+            answer = await shared.ask(method, path, body)
             assert (answer.status, answer.body["type"]) == (409, "urn:hookstream:problem:tenant_deleted")
         again = await shared.ask("POST", "/v1/tenants", {"id": name})
         assert (again.status, again.body["type"]) == (409, "urn:hookstream:problem:tenant_deleted")

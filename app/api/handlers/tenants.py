@@ -131,8 +131,10 @@ async def create_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 async def list_keys(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """The keys of a tenant, oldest first."""
-    tenant = _existing(api, call.path["id"])
-    keys = sorted((each for each in api.feed.directory.keys.values() if each.tenant == tenant.id), key=_order)
+    directory, id_ = api.feed.directory, call.path["id"]
+    if id_ not in directory.tenants:  # also if it was deleted: reading is no conflict
+        raise not_found("tenant", id_)
+    keys = sorted((each for each in directory.keys.values() if each.tenant == id_), key=_order)
     return ApiResponse(body=page(call, keys, _order, _key))
 
 
