@@ -62,7 +62,9 @@ def operator(shared: Service, tmp_path: Path) -> Operator:
 async def test_a_thousand_endpoints_move_from_svix(shared: Service, operator: Operator) -> None:
     tenant = f"acme-{token_hex(4)}"
     async with inbox() as (box, base):
-        first = svix_export.endpoint(1, uid="shop", url=f"{base}/moved", filterTypes=["order.paid"], disabled=False)
+        first = svix_export.endpoint(
+            1, uid="shop", url=f"{base}/recall/moved", filterTypes=["order.paid"], disabled=False
+        )
         rest = [svix_export.endpoint(number) for number in range(2, 1001)]
         export = operator.folder / "svix.json"
         export.write_text(json.dumps(svix_export.page([first, *rest])))
@@ -74,9 +76,9 @@ async def test_a_thousand_endpoints_move_from_svix(shared: Service, operator: Op
         assert (await operator("apply", "-f", files, "--prune")).startswith("Nothing to change")
         key = await shared.key(tenant)
         sent = await shared.ask("POST", "/v1/events", {"type": "order.paid", "data": {"total": 5}}, key=key)
-        await box.until(lambda: any(each.path == "/moved" for each in box.received))
-        request = next(each for each in box.received if each.path == "/moved")
-        assert request.headers["svix-id"] == sent.body["id"]
+        await box.until(lambda: any(each.path == "/recall/moved" for each in box.received))
+        request = next(each for each in box.received if each.path == "/recall/moved")
+        assert (request.headers["svix-id"], json.loads(request.body)) == (sent.body["id"], {"total": 5})
         svix.Webhook(first["secret"]["key"]).verify(request.body, dict(request.headers))
 
 

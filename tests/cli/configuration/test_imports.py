@@ -52,6 +52,7 @@ async def test_a_thousand_endpoints_of_svix(stage: Stage, commands: Commands) ->
             assert (endpoint.rate_limit, endpoint.metadata) == (each["rateLimit"], each["metadata"])
             assert list(endpoint.channels or []) == (each["channels"] or [])
             assert endpoint.headers == each["headers"]["headers"] and endpoint.signature == "recall"
+            assert endpoint.envelope == "raw"
             assert stage.ring.open(endpoint.secrets[0], endpoint.secret_owner) == each["secret"]["key"]
 
 

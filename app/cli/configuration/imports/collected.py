@@ -21,6 +21,9 @@ from app.core.model.sensitive_headers import is_sensitive
 from app.core.model.shape_problems import shape_problems
 from app.profiles.catalog import PROFILES
 
+#: the products send the payload as it is
+ENVELOPE = "raw"
+
 
 class Loss(NamedTuple):
     """Something that the files do not have, and why."""
@@ -95,7 +98,8 @@ class Collection:
         if tenant in (".", "..") or (tenant and not is_name(tenant)):
             self.lose(tenant, imported.name, "skipped: no id of a tenant can be like that: --tenant names one")
             return
-        entry = {"profile": self.target.profile, "signature": self.target.signature, **imported.fields}
+        target = self.target
+        entry = {"profile": target.profile, "signature": target.signature, "envelope": ENVELOPE, **imported.fields}
         entry = {name: value for name, value in entry.items() if value not in (None, "", [], {})}
         if not self._fitted(tenant, imported.name, entry):
             return
