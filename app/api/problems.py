@@ -20,6 +20,7 @@ _STATUS = {
     "exists": 409,
     "uid_taken": 409,
     "tenant_deleted": 409,
+    "unverified": 409,
     "limit_reached": 409,
     "invalid": 422,
     "unreadable": 400,

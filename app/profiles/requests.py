@@ -138,7 +138,7 @@ class RequestBuilder:
             signature=signer.headers if scheme == "v1" else self._asymmetric(endpoint, signer, signing_keys),
             keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in secrets),
             valid_until_ms=min(ends_ms, default=_FOREVER),
-            headers=opened(endpoint, self._open_secret),
+            headers=(*_agreed(endpoint), *opened(endpoint, self._open_secret)),
             policy=self.policy(endpoint),
             timeout_s=endpoint.timeout or profile.timeout_s,
         )
@@ -153,6 +153,12 @@ class RequestBuilder:
         if not isinstance(signer.headers, ListedSignatures):
             raise Defect(f"the signature of the profile {signer.name} has no v1a")
         return Ed25519Signatures(signer.headers, tuple(self._signer(each, owner) for each in signing_keys))
+
+
+def _agreed(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    """The header that repeats the origin of the handshake (CloudEvents HTTP Web Hooks 1.0, section 4.1.2)."""
+    origin = endpoint.request_origin
+    return (("webhook-request-origin", origin),) if origin is not None else ()
 
 
 #: what an ordering key may show as it is in a header; the rest is percent-encoded

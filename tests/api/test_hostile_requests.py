@@ -182,7 +182,15 @@ async def test_no_route_answers_malformed_input_with_a_500(stage: Stage, monkeyp
     places = [(each.method, each.path) for each in ROUTES]
     places += [
         ("GET", path)
-        for path in ("/openapi.json", "/asyncapi.yaml", "/unsubscribe", "/healthz", "/", "/ui/assets/{name}")
+        for path in (
+            "/openapi.json",
+            "/asyncapi.yaml",
+            "/agreement",
+            "/unsubscribe",
+            "/healthz",
+            "/",
+            "/ui/assets/{name}",
+        )
     ]
     for entry in SCREENS:
         bases = ("/ui/t/acme/live", "/ui/t/{tenant}/{mode}", "/portal/{token}") if entry.scoped else ("/ui",)

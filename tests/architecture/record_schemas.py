@@ -35,6 +35,7 @@ _STRUCTS = (
     endpoint.SealedSecret,
     endpoint.Suspension,
     endpoint.OpenCircuit,
+    endpoint.Unverified,
     tenant.Brand,
     command.Command,
     command.CommandReply,

@@ -17,6 +17,7 @@ BY_THE_REGISTRY = {
     "actions.rotate",
     "actions.rotate_key",
     "actions.recover",
+    "actions.verify",
     "event_types.put",
     "event_types.delete",
     "event_types.import_openapi",

@@ -117,7 +117,8 @@ class HttpSessionSender:
 
     async def _exchange(self, target: URL, request: HttpRequest, watch: _Watch, timeout_s: float) -> HttpOutcome:
         "".join([value for _, value in request.headers]).encode()  # raises for half a character, which aiohttp writes
-        async with self._session.post(
+        async with self._session.request(
+            request.method,
             target,
             data=request.body,
             headers=CIMultiDict((("accept-encoding", "identity"), *request.headers)),

@@ -107,6 +107,16 @@ def _moment(at: float) -> Any:
     return datetime.datetime.fromtimestamp(int(at), datetime.UTC)
 
 
+async def test_it_agrees_to_deliveries(bench: Bench) -> None:
+    await bench.start()
+    asked = "OPTIONS /standard HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+    agreed = await bench.raw(f"{asked}webhook-request-origin: hooks.test\r\n\r\n".encode())
+    assert b"webhook-allowed-origin: hooks.test\r\n" in agreed and b"webhook-allowed-rate: *\r\n" in agreed
+    assert (await bench.raw(f"{asked}\r\n".encode())).startswith(b"HTTP/1.1 405 ")
+    challenged = await bench.post("/standard", headers={"webhook-challenge": "chl_1"})
+    assert isinstance(challenged, HttpReply) and json.loads(challenged.body) == {"challenge": "chl_1"}
+
+
 SIGNERS: dict[str, tuple[str, Callable[[bytes, float], dict[str, str]]]] = {
     "standard": (WHSEC, standard),
     "recall": (WHSEC, recall),

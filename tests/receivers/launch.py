@@ -51,6 +51,17 @@ def receiver(name: str, secret: str, log: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{int(port)}{path}"
 
 
+@contextmanager
+def cloudevents_receiver(allowed: str) -> Iterator[str]:
+    """The base URL of a receiver that agrees to deliveries from the host of the URL `allowed`, below `/hooks`."""
+    install()
+    with _process([_tool("node"), str(HERE / "serve_cloudevents.js"), allowed], None, None) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        assert port.isdigit(), "the receiver did not start"
+        yield f"http://127.0.0.1:{int(port)}"
+
+
 class Oracle:
     """A Node script that answers each line with a line."""
 

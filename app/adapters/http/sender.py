@@ -65,7 +65,7 @@ class Target:
     def __init__(self, url: URL, origin: Origin) -> None:
         self.origin = origin
         self._head = (
-            f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_port_subcomponent}\r\naccept-encoding: identity\r\n"
+            f" {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_port_subcomponent}\r\naccept-encoding: identity\r\n"
         )
 
     def render(self, request: HttpRequest) -> bytes:
@@ -75,7 +75,10 @@ class Target:
         if not lines.count("\r") == lines.count("\n") == len(fields):
             raise Defect("a header has a line break in its name or value")
         try:
-            return f"{self._head}{lines}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
+            return (
+                f"{request.method}{self._head}{lines}content-length: {len(request.body)}\r\n\r\n".encode()
+                + request.body
+            )
         except UnicodeEncodeError as error:
             raise Defect("a header holds half a character (a lone surrogate)") from error
 

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.api.contract.fields import EventPatterns, Input, ProfileName, TypeName
 from app.core import limits
-from app.core.model.endpoint import EndpointStatus
+from app.core.model.endpoint import ShownStatus
 from app.core.model.endpoint_settings import FIELDS, EndpointSettings
 from app.core.model.event import Mode
 
@@ -99,12 +99,25 @@ class CircuitOut(msgspec.Struct, frozen=True, kw_only=True):
     next_probe_at: str | None
 
 
+class UnverifiedOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint waits for whose receiver has not agreed to deliveries: `POST …/verify` asks it."""
+
+    since: str
+    #: the latest handshake; null: there was none
+    last_at: str | None
+    #: its outcome: `waiting`, `declined`, `bad_rate`, `wrong_challenge`, `timeout`, …
+    last_result: str | None
+    #: its outcome in a sentence
+    last_error: str | None
+
+
 class Webhook(EndpointSettings, frozen=True, kw_only=True, omit_defaults=False):
     """An endpoint, with the settings that apply where it has none of its own."""
 
     id: str
     profile: str
-    status: EndpointStatus
+    #: unverified: its deliveries are parked until its receiver agrees to them
+    status: ShownStatus
     #: why it is paused or disabled
     status_reason: str | None
     mode: Mode
@@ -113,6 +126,8 @@ class Webhook(EndpointSettings, frozen=True, kw_only=True, omit_defaults=False):
     #: from then on one more failure disables it; null: there is no such time
     disable_at: str | None
     circuit: CircuitOut
+    #: its receiver has not agreed to deliveries yet; null: it has, or need not
+    unverified: UnverifiedOut | None
     #: newest first; empty: requests are not signed
     secrets: list[SecretInfo]
     #: the Ed25519 keys that sign where `signature_scheme` asks for it, newest first
@@ -126,6 +141,18 @@ class Webhook(EndpointSettings, frozen=True, kw_only=True, omit_defaults=False):
     secret: str | UnsetType = UNSET
     #: why a repeated request does not show the secret
     secret_hint: str | UnsetType = UNSET
+
+
+class VerifyOut(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a handshake."""
+
+    #: whether the receiver has agreed to deliveries
+    agreed: bool
+    #: `agreed`, `waiting` (it may still agree by callback), `declined`, `bad_rate`, `wrong_challenge`, `timeout`, …
+    result: str
+    #: why it has not agreed, in words
+    reason: str | None
+    webhook: Webhook
 
 
 class RotateIn(Input, frozen=True, kw_only=True):

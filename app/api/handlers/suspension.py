@@ -19,19 +19,25 @@ async def suspend(
     expected: int | None = None,
 ) -> Endpoint:
     """Pause or disable an endpoint, with the current ends of the logs as the beginning of the suspension."""
-    begin = await api.ends.fanned_out()  # fan-out judges from there on, however far the log is ahead of it
-    dead = api.topics.name(TopicName.DELIVERIES_DEAD)
-    dead_ends = await api.ends.ends(dead)
+    begin, dead_begin = await offsets_of_pause(api, endpoint.id)
     action = SuspendEndpoint(
         id=endpoint.id,
         status=status,
-        begin=dict(begin),
+        begin=begin,
         reason=reason,
         expected_version=expected,
-        dead_begin=dead_ends[api.partition_for(dead, endpoint.id.encode())],
+        dead_begin=dead_begin,
     )
     await api.command(action, endpoint.id)
     return _again(api, endpoint)
+
+
+async def offsets_of_pause(api: ApiServices, endpoint_id: str) -> tuple[dict[int, int], int]:
+    """`begin` and `dead_begin` of a suspension that begins now."""
+    begin = await api.ends.fanned_out()  # fan-out judges from there on, however far the log is ahead of it
+    dead = api.topics.name(TopicName.DELIVERIES_DEAD)
+    dead_ends = await api.ends.ends(dead)
+    return dict(begin), dead_ends[api.partition_for(dead, endpoint_id.encode())]
 
 
 async def reactivate(api: ApiServices, endpoint: Endpoint, expected: int | None = None) -> Endpoint:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from app.api.contract.fields import FieldError
-from app.api.contract.webhooks import RotateIn, RotateKeyIn, TestIn, TestOut, TestRequest, TestResponse, TestTiming
+from app.api.contract.webhooks import (
+    RotateIn,
+    RotateKeyIn,
+    TestIn,
+    TestOut,
+    TestRequest,
+    TestResponse,
+    TestTiming,
+    VerifyOut,
+)
 from app.api.handlers import audit, replays, webhook_test_tracing
+from app.api.handlers.handshakes import make_handshake
 from app.api.handlers.signing_keys import sealed_key
 from app.api.handlers.suspension import reactivate, suspend
 from app.api.handlers.webhooks import owned, present_endpoint, sealed, with_secret
@@ -45,7 +55,28 @@ async def resume(api: ApiServices, call: ApiRequest) -> ApiResponse:
     endpoint = owned(api, call)
     if endpoint.status == "disabled":
         raise ApiError(409, "disabled", f"webhook {endpoint.id} is disabled: enable it")
+    _refuse_unverified(endpoint, "its receiver's agreement resumes it")
     return _answer(api, await reactivate(api, endpoint, call.expected_version()))
+
+
+async def verify(api: ApiServices, call: ApiRequest) -> ApiResponse:
+    """Ask the endpoint's receiver whether it agrees to deliveries."""
+    endpoint = owned(api, call)
+    answer = await make_handshake(api, endpoint)
+    return ApiResponse(
+        body=VerifyOut(
+            agreed=answer.agreed,
+            result=answer.result,
+            reason=answer.detail,
+            webhook=present_endpoint(api, owned(api, call, endpoint.id)),
+        ),
+        transient=True,
+    )
+
+
+def _refuse_unverified(endpoint: Endpoint, why: str) -> None:
+    if endpoint.unverified is not None:
+        raise ApiError(409, "unverified", f"webhook {endpoint.id} is unverified: verify it first, {why}")
 
 
 async def disable(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -106,9 +137,10 @@ async def rotate_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
 
 
 async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
-    """Send one test event at once, whatever the endpoint's status, and return the outcome."""
+    """Send one test event at once, whatever the endpoint's status, and return the outcome. Not to an unverified one."""
     body: TestIn = call.body or TestIn()
     endpoint = owned(api, call)
+    _refuse_unverified(endpoint, "nothing else is sent to it")
     started_ms = api.clock.now_ms()
     delivery = webhook_test_tracing.in_trace(call, test_delivery(api, endpoint, body, started_ms))
     try:

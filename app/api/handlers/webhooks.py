@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
+import structlog
 from msgspec import UNSET
 
 from app.api.contract.fields import FieldError
-from app.api.contract.webhooks import CircuitOut, Recoverable, SecretInfo, Webhook, WebhookIn, WebhookPatch
+from app.api.contract.webhooks import (
+    CircuitOut,
+    Recoverable,
+    SecretInfo,
+    UnverifiedOut,
+    Webhook,
+    WebhookIn,
+    WebhookPatch,
+)
 from app.api.handlers.custom_headers import changed_headers, sealed_headers
 from app.api.handlers.filters import check_filter
+from app.api.handlers.handshakes import make_handshake
 from app.api.handlers.shape_settings import SHAPE_SETTINGS, check_shape
 from app.api.handlers.signing_keys import changed_keys, first_keys, public_keys
 from app.api.handlers.subscriptions import subscription
-from app.api.handlers.suspension import reactivate, suspend
+from app.api.handlers.suspension import offsets_of_pause, reactivate, suspend
 from app.api.pagination import page
 from app.api.problems import ApiError, invalid, not_found, reused
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core.errors import CommandRefused, ConfigError
-from app.core.model.endpoint import Endpoint, SealedSecret, last_disablement
+from app.core.model.endpoint import Endpoint, SealedSecret, ShownStatus, last_disablement
 from app.core.model.endpoint_settings import NAMES
 from app.core.model.ids import endpoint_id, recovery_id
 from app.core.model.sensitive_headers import masked
@@ -32,6 +42,7 @@ from app.profiles.catalog import PROFILES
 from app.profiles.contract import Profile
 from app.profiles.policy import effective
 
+logger = structlog.get_logger(__name__)
 #: a repeated request shows a secret again for that long
 _SHOWN_MS = 24 * 3_600_000
 
@@ -44,7 +55,9 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     endpoint = owned(api, call, id_) if key and api.feed.directory.endpoint(id_) else None
     if endpoint is None:
         try:
-            await api.command(CreateEndpoint(_built(api, call, id_, body)), id_)
+            built = _built(api, call, id_, body)
+            begin, dead_begin = await offsets_of_pause(api, id_) if built.verification != "none" else ({}, 0)
+            await api.command(CreateEndpoint(built, begin, dead_begin), id_)
         except CommandRefused as error:
             if error.code != "exists" or not key:
                 raise
@@ -52,18 +65,20 @@ async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
         endpoint = owned(api, call, id_)
     if key and endpoint.created_by != (key, call.fingerprint):
         raise reused()
-    if not body.active and endpoint.status == "active" and endpoint.version == 1:
+    if not body.active and endpoint.status != "disabled" and endpoint.version == 1:
         endpoint = await suspend(api, endpoint, "disabled", "registered as inactive")
+    if endpoint.unverified is not None and endpoint.unverified.last_at_ms is None and endpoint.status == "paused":
+        endpoint = await _verified(api, call, endpoint)
     return with_secret(api, endpoint, call.keyed("create"), {"Location": f"/v1/webhooks/{id_}"})
 
 
 async def list_(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """All endpoints of the key's tenant and mode, oldest first."""
     status = call.query.get("status")
-    if status not in (None, "active", "paused", "disabled"):
-        raise ApiError(400, "invalid_query", "status: active, paused or disabled")
+    if status not in (None, *get_args(ShownStatus)):
+        raise ApiError(400, "invalid_query", "status: active, paused, disabled or unverified")
     mine = api.feed.directory.endpoints(call.caller.tenant, call.caller.mode)
-    chosen = sorted((each for each in mine if status in (None, each.status)), key=_order)
+    chosen = sorted((each for each in mine if status in (None, each.shown_status)), key=_order)
     return ApiResponse(body=page(call, chosen, _order, lambda each: present_endpoint(api, each)))
 
 
@@ -88,11 +103,8 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     if changes:
         changes = changed_keys(api, endpoint, changed_headers(api, endpoint, changes))
         makes_key = "signing_keys" in changes  # two at once would replace each other's
-        update = UpdateEndpoint(
-            endpoint.id, msgspec.to_builtins(changes), endpoint.version if makes_key and expected is None else expected
-        )
-        await api.command(update, endpoint.id)
-        endpoint, expected = owned(api, call, endpoint.id), None
+        only = endpoint.version if makes_key and expected is None else expected
+        endpoint, expected = await _changed(api, call, endpoint, msgspec.to_builtins(changes), only), None
     elif expected not in (None, endpoint.version):
         raise ApiError(412, "conflict", f"endpoint {endpoint.id} has version {endpoint.version}, not {expected}")
     if body.active is False:
@@ -100,6 +112,31 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     elif body.active is True and endpoint.status == "disabled":
         endpoint = await reactivate(api, endpoint, expected)
     return ApiResponse(body=present_endpoint(api, endpoint), headers=_tagged(endpoint))
+
+
+async def _changed(
+    api: ApiServices, call: ApiRequest, old: Endpoint, changes: dict[str, Any], expected: int | None
+) -> Endpoint:
+    """The endpoint after a change. If its receiver has to agree first, or again, it is asked at once."""
+    asks = changes.get("verification", old.verification) != "none" and {"url", "verification"} & changes.keys()
+    begin, dead_begin = await offsets_of_pause(api, old.id) if asks else ({}, 0)
+    await api.command(UpdateEndpoint(old.id, changes, expected, begin, dead_begin), old.id)
+    endpoint = owned(api, call, old.id)
+    if endpoint.unverified is not None and endpoint.unverified.version == endpoint.version:
+        return await _verified(api, call, endpoint)
+    mark = old.unverified
+    if mark is not None and mark.resumes and endpoint.unverified is None and endpoint.status == "paused":
+        return await reactivate(api, endpoint)  # it need not be verified any more
+    return endpoint
+
+
+async def _verified(api: ApiServices, call: ApiRequest, endpoint: Endpoint) -> Endpoint:
+    """The endpoint after a handshake; without one, if there were too many of them or this machine could not send."""
+    try:
+        await make_handshake(api, endpoint)
+    except ApiError as error:
+        logger.info("webhook.handshake_left_out", endpoint=endpoint.id, reason=error.code)
+    return owned(api, call, endpoint.id)
 
 
 async def delete(api: ApiServices, call: ApiRequest) -> ApiResponse:
@@ -218,12 +255,13 @@ def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, 
         **effective_settings(endpoint),
         id=endpoint.id,
         profile=endpoint.profile,
-        status=endpoint.status,
+        status=endpoint.shown_status,
         status_reason=endpoint.status_reason,
         mode=endpoint.mode,
         failing_since=_moment(endpoint.failing_since_ms),
         disable_at=_moment(endpoint.disable_at_ms),
         circuit=_circuit(endpoint, api.clock.now_ms()),
+        unverified=_unverified(endpoint),
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],
         signing_keys=public_keys(endpoint, api.clock.now_ms()),
         recoverable=_recoverable(api, endpoint),
@@ -241,6 +279,18 @@ def _circuit(endpoint: Endpoint, now_ms: int) -> CircuitOut:
         return CircuitOut(state="closed", since=None, next_probe_at=None)
     state: Literal["open", "half_open"] = "open" if now_ms < mark.probe_at_ms else "half_open"
     return CircuitOut(state=state, since=iso(mark.since_ms), next_probe_at=iso(mark.probe_at_ms))
+
+
+def _unverified(endpoint: Endpoint) -> UnverifiedOut | None:
+    mark = endpoint.unverified
+    if mark is None:
+        return None
+    return UnverifiedOut(
+        since=iso(mark.since_ms),
+        last_at=_moment(mark.last_at_ms),
+        last_result=mark.last_result,
+        last_error=mark.last_error,
+    )
 
 
 def _moment(at_ms: int | None) -> str | None:

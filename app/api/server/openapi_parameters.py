@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from app.api.contract.events import EventOutcome
 from app.api.server.routes import Route
+from app.core.model.endpoint import ShownStatus
 from app.core.readmodel.rows import DeliveryState
 from app.profiles.catalog import PROFILES
 
@@ -18,7 +19,7 @@ _NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999
 PARAMETERS: Mapping[str, tuple[str, Json]] = {
     "limit": ("Number of entries per page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
     "cursor": ("The `next_cursor` of the previous page.", {"type": "string"}),
-    "status": ("Only endpoints with this status.", {"enum": ["active", "paused", "disabled"]}),
+    "status": ("Only endpoints with this status.", {"enum": list(get_args(ShownStatus))}),
     "profile": ("Only event types of this product's catalogue.", {"enum": list(PROFILES)}),
     "endpoint": ("Only deliveries of this endpoint: its id or uid.", _TEXT),
     "event": ("Only deliveries of the event with this id.", _TEXT),

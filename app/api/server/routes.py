@@ -80,6 +80,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/webhooks/{id}/rotate-signing-key", name="actions.rotate_key", summary="Replace the "
           "Ed25519 key of v1a, or make the first one", access="write", takes=c.RotateKeyIn, takes_nothing_too=True,
           gives=c.Webhook),
+    Route(method="POST", path="/v1/webhooks/{id}/verify", name="actions.verify", summary="Ask the receiver of an "
+          "unverified endpoint whether it agrees to deliveries", access="write", gives=c.VerifyOut),
     Route(method="POST", path="/v1/webhooks/{id}/recover", name="actions.recover", summary="Deliver what was missed "
           "while the endpoint was disabled", access="write", gives=replays.ReplayOut, status=202),
     Route(method="GET", path="/v1/webhooks/{id}/deliveries", name="deliveries.of_webhook", summary="List the "

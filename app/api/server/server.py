@@ -34,7 +34,7 @@ from app.api.handlers import (
 from app.api.problems import MEDIA_TYPE, ApiError, document, refused, unfit
 from app.api.reading import BodyMemory, check_head, read_body, size_of
 from app.api.request import ApiRequest, ApiResponse, ApiServices, Caller
-from app.api.server import openapi, unsubscribe
+from app.api.server import agreement, openapi, unsubscribe
 from app.api.server.authentication import STRANGER, Authenticator
 from app.api.server.complaints import Complaints
 from app.api.server.event_streams import StreamHub
@@ -102,6 +102,7 @@ class Server:
         application.router.add_get("/asyncapi.yaml", self._describe_messages)
         for method in ("GET", "POST"):
             application.router.add_route(method, unsubscribe.PATH, self._unsubscribe)
+            application.router.add_route(method, agreement.PATH, self._agree)
         return application
 
     async def _describe(self, request: web.Request) -> web.StreamResponse:
@@ -115,6 +116,10 @@ class Server:
     async def _unsubscribe(self, request: web.Request) -> web.StreamResponse:
         self._limit_stranger(request)
         return await unsubscribe.answer(self._services, request)
+
+    async def _agree(self, request: web.Request) -> web.StreamResponse:
+        self._limit_stranger(request)
+        return await agreement.answer(self._services, request)
 
     async def _end_streams(self, _application: web.Application) -> None:
         await self.streams.close()

@@ -1,4 +1,4 @@
-"""`hookstream endpoints test|preview|pause|resume|enable|disable|rotate-secret|rotate-key|recover`."""
+"""`hookstream endpoints test|preview|pause|resume|enable|disable|verify|rotate-secret|rotate-key|recover`."""
 
 from __future__ import annotations
 
@@ -202,6 +202,25 @@ def recover(
         hookstream endpoints recover ep_5f0c83a1d27e49b6a3c81f04 --tenant acme
     """
     _act(address(tenant, mode), endpoint_id, "recover", output)
+
+
+@app.command("verify")
+@uses_api
+def verify(
+    endpoint_id: EndpointIdArgument,
+    tenant: TenantOption = None,
+    mode: ModeOption = None,
+    output: OutputOption = OutputFormat.table,
+) -> None:
+    """Ask the receiver of an unverified endpoint whether it agrees to deliveries. Exit code 1 if it does not.
+
+    Example:
+        hookstream endpoints verify ep_5f0c83a1d27e49b6a3c81f04 --tenant acme
+    """
+    outcome: dict[str, Any] = ask(address(tenant, mode), lambda api: api.post("webhooks", endpoint_id, "verify"))
+    shown = {"agreed": outcome["agreed"], "result": outcome["result"], "reason": outcome["reason"]}
+    show_one(outcome if output is OutputFormat.json else shown, output)
+    raise typer.Exit(ExitCode.DONE if outcome["agreed"] else ExitCode.FAILED)
 
 
 @app.command("rotate-secret")

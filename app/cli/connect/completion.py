@@ -26,7 +26,7 @@ def wire_formats(incomplete: str) -> list[str]:
 
 def statuses(incomplete: str) -> list[str]:
     """Completions for the status of an endpoint."""
-    return _begin(["active", "paused", "disabled"], incomplete)
+    return _begin(["active", "paused", "disabled", "unverified"], incomplete)
 
 
 def event_types(incomplete: str) -> list[str]:

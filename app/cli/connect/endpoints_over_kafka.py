@@ -27,6 +27,7 @@ _INNER = {
     "created_by",
     "rotated_by",
     "key_rotated_by",
+    "request_origin",
 }
 
 
@@ -89,6 +90,7 @@ def public(endpoint: Endpoint) -> dict[str, Any]:
     """The fields of an endpoint for output: all but its secrets and the registry's internal fields."""
     shown: dict[str, Any] = {name: getattr(endpoint, name) for name in Endpoint.__struct_fields__ if name not in _INNER}
     return shown | {
+        "status": endpoint.shown_status,
         "headers": masked(endpoint.headers),
         "events": list(endpoint.events),
         "signed": bool(endpoint.secrets),

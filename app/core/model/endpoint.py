@@ -13,6 +13,8 @@ from app.core.model.endpoint_settings import EndpointSettings
 from app.core.model.event import Mode
 
 EndpointStatus = Literal["active", "paused", "disabled"]
+#: as people see it: an endpoint that is paused until its receiver agrees is `unverified`
+ShownStatus = Literal["active", "paused", "disabled", "unverified"]
 
 
 class SealedSecret(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -59,6 +61,24 @@ class OpenCircuit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     probe_at_ms: int
 
 
+class Unverified(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """The receiver has not agreed to deliveries yet."""
+
+    #: the endpoint's version from which on its agreement is missing; a handshake names it
+    version: int
+    since_ms: int
+    #: whether its agreement also resumes the endpoint; false: it was paused on request, too
+    resumes: bool = True
+    #: handshakes that did not bring an agreement since `counted_from_ms`
+    attempts: int = 0
+    #: the beginning of the hour in which handshakes are counted
+    counted_from_ms: int = 0
+    #: the latest handshake: when, its outcome in a word, and in a sentence
+    last_at_ms: int | None = None
+    last_result: str | None = None
+    last_error: str | None = None
+
+
 class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A receiver's URL with its subscription, secrets and policy; the value of `endpoint/<id>` in registry."""
 
@@ -81,6 +101,10 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     disable_at_ms: int | None = None
     #: its circuit; null: it is closed
     circuit: OpenCircuit | None = None
+    #: its receiver has not agreed to deliveries yet; null: it has, or need not
+    unverified: Unverified | None = None
+    #: the origin to which its receiver has agreed (CloudEvents); requests repeat it
+    request_origin: str | None = None
     #: the version at which it was registered, enabled or given another URL: its health counts from there
     epoch: int = 1
     #: the times in which it was paused or disabled, the latest last
@@ -100,6 +124,11 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     def signer(self) -> str:
         """The name of the profile whose signature its requests have."""
         return self.signature or self.profile
+
+    @property
+    def shown_status(self) -> ShownStatus:
+        """The status as people see it."""
+        return "unverified" if self.unverified is not None and self.status == "paused" else self.status
 
     @property
     def secret_owner(self) -> str:

@@ -26,6 +26,9 @@ SigningScheme = Literal["v1", "v1a", "both", "rfc9421"]
 Envelope = Literal["profile", "raw", "thin", "cloudevents-structured", "cloudevents-binary"]
 #: not `.` or `..`, which clients remove from paths, and not like an id that the service makes
 UID_PATTERN = r"^(?!ep_)(?!\.{1,2}$)[A-Za-z0-9_.-]{1,256}$"
+#: how a receiver agrees to deliveries before the first one
+HandshakeKind = Literal["none", "challenge", "cloudevents"]
+_AGREEMENTS = (("none", "none"), ("challenge", "it returns a challenge"), ("cloudevents", "it answers OPTIONS"))
 
 #: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value, `words` are
 #: separated by commas
@@ -196,6 +199,14 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             examples=["{text: join(' ', [data.customer, 'has paid'])}"],
         ),
     ] = None
+    verification: Annotated[
+        HandshakeKind,
+        _shown(
+            "How the receiver agrees to deliveries, again after a new URL: it returns a posted `challenge` or "
+            "answers OPTIONS as CloudEvents Web Hooks say. Until then it is `unverified`, and deliveries are parked.",
+            Surface(option="--verification", label="Verification of the URL", widget="choice", choices=_AGREEMENTS),
+        ),
+    ] = "none"
     schedule: Annotated[
         Annotated[
             tuple[Annotated[float, Meta(ge=0, le=limits.DELAY_S)], ...],

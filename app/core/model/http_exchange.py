@@ -25,7 +25,7 @@ NOT_SENT: HttpFailureKind = "not_sent"
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The request of one attempt, exactly as it is sent; the method is POST."""
+    """One request, exactly as it is sent."""
 
     url: str
     #: in order, without host and content-length, which the sender adds; names and values hold no CR or LF
@@ -33,6 +33,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     #: seconds for the whole exchange: resolve, connect, handshake, send, receive
     timeout_s: float
+    #: OPTIONS: a handshake
+    method: Literal["POST", "OPTIONS"] = "POST"
 
 
 class HttpTiming(msgspec.Struct, frozen=True, kw_only=True):

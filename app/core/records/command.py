@@ -23,6 +23,9 @@ class CreateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.create"):
     """Create an endpoint under the id that it has."""
 
     endpoint: Endpoint
+    #: as in `UpdateEndpoint`
+    begin: dict[int, int] = {}
+    dead_begin: int = 0
 
 
 class UpdateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.update"):
@@ -31,6 +34,9 @@ class UpdateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.update"):
     id: str
     changes: dict[str, Any]
     expected_version: int | None = None
+    #: as in `SuspendEndpoint`, for a change that makes it unverified; absent: all records, which a resume then reads
+    begin: dict[int, int] = {}
+    dead_begin: int = 0
 
 
 class RemoveEndpoint(msgspec.Struct, frozen=True, tag="endpoint.remove"):
@@ -115,6 +121,28 @@ class ReactivateEndpoint(msgspec.Struct, frozen=True, tag="endpoint.reactivate")
     #: the id for the replay of parked deliveries
     replay_id: str
     expected_version: int | None = None
+
+
+class RecordHandshake(msgspec.Struct, frozen=True, kw_only=True, tag="endpoint.handshake"):
+    """Record the outcome of a handshake with an unverified endpoint; its receiver's agreement resumes it.
+
+    No change if the endpoint is no longer unverified since that version.
+    """
+
+    id: str
+    #: `Unverified.version` of the endpoint with which the handshake was made
+    version: int
+    agreed: bool
+    #: the outcome in a word, and in a sentence
+    result: str
+    error: str | None = None
+    #: requests per second that the receiver permits; null: no limit, or it names none
+    rate_limit: float | None = None
+    #: the origin that it was asked for; null: none
+    origin: str | None = None
+    #: as in `ReactivateEndpoint`
+    end: dict[int, int] = {}
+    replay_id: str = ""
 
 
 class CloseSuspension(msgspec.Struct, frozen=True, tag="endpoint.close-suspension"):
@@ -235,6 +263,7 @@ CommandAction = (
     | MarkFailing
     | MarkCircuit
     | ReactivateEndpoint
+    | RecordHandshake
     | CloseSuspension
     | RecoverEndpoint
     | RotateSecret

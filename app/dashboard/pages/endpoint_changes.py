@@ -23,6 +23,7 @@ _ACTIONS = {
     "enable": (webhook_actions.enable, "enabled"),
     "disable": (webhook_actions.disable, "disabled"),
     "recover": (webhook_actions.recover, "recovering"),
+    "ask": (webhook_actions.verify, "verified"),
 }
 
 
@@ -40,11 +41,13 @@ async def settings(desk: PageContext, visit: PageRequest) -> PageResult:
 
 
 async def act(desk: PageContext, visit: PageRequest) -> PageResult:
-    """Pause, resume, enable, disable or recover."""
+    """Pause, resume, enable, disable, recover, or ask the receiver for its agreement."""
     action, done = _ACTIONS[visit.path["action"]]
     answer = await action(desk.api, visit.call())
     if visit.path["action"] == "recover":
         return Redirect(to=f"{visit.base}/replays/{answer.body.id}?done={done}")
+    if visit.path["action"] == "ask" and not answer.body.agreed:
+        return Redirect(to=f"{visit.base}/endpoints/{visit.path['id']}")  # which shows the latest handshake
     return _back(visit, visit.path["id"], done)
 
 

@@ -136,7 +136,7 @@ async def _failures(desk: PageContext, endpoints: Sequence[Endpoint]) -> Mapping
 
 
 def _fits(endpoint: Endpoint, wanted: str, status: str) -> bool:
-    if status and endpoint.status != status:
+    if status and endpoint.shown_status != status:
         return False
     return not wanted or any(
         wanted in text.lower()

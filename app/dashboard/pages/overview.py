@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from app.api.handlers import replays
+from app.core.model.endpoint import ShownStatus
 from app.core.readmodel.rows import NoticeRow
 from app.dashboard import hourly_charts
 from app.dashboard.live_subscriptions import stream
@@ -18,7 +20,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     caller = visit.caller
     endpoints = desk.api.feed.directory.endpoints(caller.tenant, caller.mode)
     by_status = {
-        status: [each for each in endpoints if each.status == status] for status in ("active", "paused", "disabled")
+        status: [each for each in endpoints if each.shown_status == status] for status in get_args(ShownStatus)
     }
     mine = [
         each

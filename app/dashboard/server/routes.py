@@ -91,7 +91,7 @@ SCREENS: tuple[PageRoute, ...] = (
     _post("/endpoints/{id}/rotate", endpoint_changes.rotate),
     _post("/endpoints/{id}/rotate-key", endpoint_changes.rotate_key),
     _post("/endpoints/{id}/delete", endpoint_changes.delete),
-    _post("/endpoints/{id}/{action:pause|resume|enable|disable|recover}", endpoint_changes.act),
+    _post("/endpoints/{id}/{action:pause|resume|enable|disable|recover|ask}", endpoint_changes.act),
     _get("/event-types", event_types.list_),
     _get("/event-types/{name}", event_types.show),
     _get("/declare-event-type", event_types.blank, "write"),

@@ -131,6 +131,8 @@ class DemoReceiver:
     def _handle(self, request: ReceivedRequest) -> ReceiverAnswer:
         if request.method == "POST":
             return self._take(request)
+        if request.method == "OPTIONS":
+            return _agreement(request.headers)
         if request.method == "GET" and request.path == "/":
             return ReceiverAnswer(body=msgspec.json.encode(self.received))
         if request.method == "GET" and request.path == "/stats":
@@ -153,6 +155,9 @@ class DemoReceiver:
             profile = secret[0]
             reason = verify(*secret, request.headers, request.body, now_ms / 1000)
         answer = _answer(fault, reason)
+        challenge = request.headers.get("webhook-challenge")
+        if challenge is not None and fault is None and reason is None:
+            answer = ReceiverAnswer(body=msgspec.json.encode({"challenge": challenge}))
         self._remember(request, profile, secret is not None, reason, answer.status, now_ms)
         return answer
 
@@ -224,6 +229,14 @@ def _read_event(request: ReceivedRequest) -> tuple[str | None, str | None]:
 def _attempt(headers: Mapping[str, str]) -> int | None:
     text = headers.get("webhook-attempt", "")
     return int(text) if text.isdecimal() else None
+
+
+def _agreement(headers: Mapping[str, str]) -> ReceiverAnswer:
+    """The answer to a validation request of CloudEvents HTTP Web Hooks 1.0: deliveries are welcome, at any rate."""
+    origin = headers.get("webhook-request-origin")
+    if origin is None:
+        return ReceiverAnswer(status=405, body=b'{"received":false}')
+    return ReceiverAnswer(headers=(("webhook-allowed-origin", origin), ("webhook-allowed-rate", "*")))
 
 
 def _answer(fault: Fault | None, reason: str | None) -> ReceiverAnswer:

@@ -38,6 +38,7 @@ from app.core.records.command import (
     PutEventType,
     PutTenant,
     ReactivateEndpoint,
+    RecordHandshake,
     RecoverEndpoint,
     RemoveEndpoint,
     RemoveEventType,
@@ -61,6 +62,13 @@ from app.roles.registry.rules import (
     signing_key_problems,
 )
 from app.roles.registry.suspensions import bounded
+from app.roles.registry.verification import (
+    agreed_fields,
+    failed,
+    refuse_unverified,
+    require_agreement,
+    stay_paused,
+)
 
 #: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none. The profile
 #: is not among them, because the secret belongs to it: create another endpoint instead.
@@ -80,15 +88,12 @@ def decide(
     """
     action = command.action
     match action:
-        case CreateEndpoint(endpoint=endpoint):
-            if directory.endpoint(endpoint.id) is not None:
-                raise CommandRefused("exists", f"endpoint {endpoint.id} already exists")
-            tenants.check_not_deleted(directory, endpoint.tenant)
-            check_room(directory.holdings(endpoint.tenant), most, "endpoints")
-            fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
-            return [_endpoint_change(fresh, profiles, directory)]
-        case UpdateEndpoint(id=id_, changes=changes, expected_version=expected):
-            return [_update(_current(directory, id_, expected), changes, now_ms, profiles, directory)]
+        case CreateEndpoint():
+            return [_create(action, directory, now_ms, profiles, most)]
+        case UpdateEndpoint():
+            return [
+                _update(_current(directory, action.id, action.expected_version), action, now_ms, profiles, directory)
+            ]
         case RemoveEndpoint(id=id_, expected_version=expected):
             _current(directory, id_, expected)
             orphans = [each.id for each in directory.replays.values() if each.endpoint_id == id_]
@@ -105,6 +110,8 @@ def decide(
             return _mark(action, directory, now_ms)
         case ReactivateEndpoint():
             return _reactivate(action, directory, now_ms)
+        case RecordHandshake():
+            return _handshake(action, directory, now_ms)
         case CloseSuspension():
             return _close_suspension(action, directory, now_ms)
         case RecoverEndpoint():
@@ -166,9 +173,23 @@ def _current(directory: Directory, endpoint_id: str, expected: int | None) -> En
     return endpoint
 
 
-def _update(
-    old: Endpoint, changes: Mapping[str, Any], now_ms: int, profiles: Collection[str], directory: Directory
+def _create(
+    action: CreateEndpoint, directory: Directory, now_ms: int, profiles: Collection[str], most: TenantLimits
 ) -> RegistryChange:
+    endpoint = action.endpoint
+    if directory.endpoint(endpoint.id) is not None:
+        raise CommandRefused("exists", f"endpoint {endpoint.id} already exists")
+    tenants.check_not_deleted(directory, endpoint.tenant)
+    check_room(directory.holdings(endpoint.tenant), most, "endpoints")
+    fresh = msgspec.structs.replace(endpoint, version=1, epoch=1, created_at_ms=now_ms, updated_at_ms=now_ms)
+    held = require_agreement(fresh, None, action.begin, action.dead_begin, now_ms)
+    return _endpoint_change(held, profiles, directory)
+
+
+def _update(
+    old: Endpoint, action: UpdateEndpoint, now_ms: int, profiles: Collection[str], directory: Directory
+) -> RegistryChange:
+    changes = action.changes
     fixed = sorted(set(changes) - CHANGEABLE)
     if fixed:
         raise CommandRefused("invalid", f"cannot be changed: {', '.join(fixed)}")
@@ -180,7 +201,8 @@ def _update(
         raise CommandRefused("invalid", "; ".join(settings_problems(merged, Endpoint))) from error
     if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
         fresh = msgspec.structs.replace(fresh, **_new_epoch(old))
-    return _endpoint_change(fresh, profiles, directory)
+    held = require_agreement(fresh, old, action.begin, action.dead_begin, now_ms)
+    return _endpoint_change(held, profiles, directory)
 
 
 def _endpoint_change(endpoint: Endpoint, profiles: Collection[str], directory: Directory) -> RegistryChange:
@@ -218,8 +240,11 @@ def _mark(action: MarkFailing | MarkCircuit, directory: Directory, now_ms: int) 
 
 def _suspend(action: SuspendEndpoint, directory: Directory, now_ms: int) -> list[RegistryChange]:
     old = _current(directory, action.id, action.expected_version)
-    if old.status == action.status or action.epoch not in (None, old.epoch):
+    if action.epoch not in (None, old.epoch):
         return []
+    if old.status == action.status:
+        paused = stay_paused(old) if action.status == "paused" else None
+        return [] if paused is None else [RegistryChange(f"endpoint/{old.id}", paused, old.version)]
     if old.status == "disabled":  # nothing is parked for a disabled endpoint, so there would be nothing to resume
         raise CommandRefused("invalid", f"endpoint {action.id} is disabled: enable it before you pause it")
     suspensions = old.suspensions
@@ -237,6 +262,18 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
     old = _current(directory, action.id, action.expected_version)
     if old.status == "active":
         return []
+    refuse_unverified(old)
+    return _activated(old, action, directory, now_ms, _new_epoch(old) if old.status == "disabled" else {})
+
+
+def _activated(
+    old: Endpoint,
+    action: ReactivateEndpoint | RecordHandshake,
+    directory: Directory,
+    now_ms: int,
+    fields: Mapping[str, Any],
+) -> list[RegistryChange]:
+    """The end of the suspension, the other changed fields, and the replay of what a pause has parked."""
     suspensions, added = old.suspensions, list[RegistryChange]()
     if suspensions and suspensions[-1].end is None:
         suspension = msgspec.structs.replace(suspensions[-1], end=action.end)
@@ -244,8 +281,20 @@ def _reactivate(action: ReactivateEndpoint, directory: Directory, now_ms: int) -
         if suspension.kind == "paused":
             replay = replays.of_suspension(old, suspension, action.replay_id, "resume", directory, now_ms)
             added = _replay_changes(replay)
-    renewed = _new_epoch(old) if old.status == "disabled" else {}
-    return [_changed(old, now_ms, status="active", status_reason=None, suspensions=suspensions, **renewed), *added]
+    return [_changed(old, now_ms, status="active", status_reason=None, suspensions=suspensions, **fields), *added]
+
+
+def _handshake(action: RecordHandshake, directory: Directory, now_ms: int) -> list[RegistryChange]:
+    old = _current(directory, action.id, None)
+    mark = old.unverified
+    if mark is None or mark.version != action.version:
+        return []
+    if not action.agreed:
+        return [RegistryChange(f"endpoint/{old.id}", failed(old, mark, action, now_ms), old.version)]
+    fields = agreed_fields(old, action)
+    if old.status == "paused" and mark.resumes:
+        return _activated(old, action, directory, now_ms, fields)
+    return [_changed(old, now_ms, **fields)]
 
 
 def _close_suspension(action: CloseSuspension, directory: Directory, now_ms: int) -> list[RegistryChange]:

@@ -125,6 +125,8 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
             break
     if len(endpoint.status_reason or "") > limits.DESCRIPTION:
         yield f"status_reason: at most {limits.DESCRIPTION} characters"
+    if endpoint.unverified is not None and endpoint.status == "active":
+        yield "status: the endpoint is unverified: verify it first"
     if len(endpoint.secrets) > limits.SECRETS or any(
         len(each.blob) > _SEALED or len(each.key_id) > limits.ID for each in endpoint.secrets
     ):

@@ -14,6 +14,7 @@ def test_names_of_commands() -> None:
         "endpoint.close-suspension",
         "endpoint.create",
         "endpoint.failing",
+        "endpoint.handshake",
         "endpoint.reactivate",
         "endpoint.recover",
         "endpoint.remove",
