@@ -55,18 +55,6 @@ async def test_the_request_has_our_headers_in_order_and_the_body_untouched(open_
     ]
 
 
-async def test_a_handshake_is_an_options_request_without_a_body(open_sender: Open) -> None:
-    sender = await open_sender()
-    async with FaultServer(
-        answering(b"HTTP/1.1 200 OK\r\nWebHook-Allowed-Origin: *\r\ncontent-length: 0\r\n\r\n")
-    ) as server:
-        request = HttpRequest(url=server.url, headers=(), body=b"", timeout_s=PATIENCE_S, method="OPTIONS")
-        reply = replied(await sender.send(request), 200)
-    assert reply.header("webhook-allowed-origin") == "*"
-    head, _, body = server.requests[0].partition(b"\r\n\r\n")
-    assert (head.split(b"\r\n")[0], body) == (b"OPTIONS /hook HTTP/1.1", b"")
-
-
 @pytest.mark.parametrize(("name", "value"), [("x-a", "1\r\nx-b: 2"), ("x-a", "1\n2"), ("x\r", "1"), ("x-a", "\ud800")])
 async def test_a_header_that_cannot_be_one_line_is_a_defect(open_sender: Open, name: str, value: str) -> None:
     sender = await open_sender()
