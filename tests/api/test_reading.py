@@ -107,7 +107,7 @@ async def test_a_body_has_the_bound_of_its_route(stage: Stage) -> None:
         key = OPERATOR if route.access == "operator" else ACME
         asked = head(route.method, path, key=key, Content_Type=JSON, length=route.most + 1)
         assert (await ask(stage.url, asked)).status == 413, route.name
-        large = dict.fromkeys(["events.create", "actions.test", "filters.test"], MAX_BODY) | {
+        large = dict.fromkeys(["events.create", "actions.test", "filters.test", "previews.show"], MAX_BODY) | {
             "event_types.import_openapi": MAX_IMPORT
         }
         assert route.most <= large.get(route.name, 256 * 1024), route.name
