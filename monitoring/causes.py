@@ -10,6 +10,8 @@ from monitoring.rule import Alert, Recording
 
 #: outcomes of attempts in which the receiver has not said anything; see app/roles/dispatch/circuit.py
 SILENT = "timeout|refused|reset|tls|dns|connect|protocol"
+#: outcomes of attempts in which nothing was sent to the receiver
+_UNSENT = "blocked_address|not_sent|token"
 _KAFKA = "unless on (namespace) max_over_time(hookstream:kafka_down[{}]) > 0"
 _DEFERRED = 'hookstream_deliveries_deferred_total{reason=~"lane_full|rate_limit"}'
 
@@ -30,7 +32,7 @@ RECORDINGS = (
     ),
     Recording(
         "hookstream:attempts_answered:rate2m",
-        f'sum by (namespace) (rate(hookstream_attempts_total{{result!~"{SILENT}|blocked_address|not_sent"}}[2m]))\n'
+        f'sum by (namespace) (rate(hookstream_attempts_total{{result!~"{SILENT}|{_UNSENT}"}}[2m]))\n'
         "or hookstream:attempts_silent:rate2m * 0",
     ),
     Recording("hookstream:circuits_open:sum", "sum by (namespace) (hookstream_circuits_open)"),

@@ -10,6 +10,8 @@ import msgspec
 from app.api.grants import GrantSigner
 from app.api.problems import ApiError
 from app.core.model.event import Mode
+from app.core.model.receiver_auth import MutualTls
+from app.core.model.sealed_auth import ReadCertificate
 from app.core.model.tenant import ApiKey, KeyScope
 from app.core.schemas.graph import BadSchema
 from app.core.topics.declarations import Topics
@@ -136,6 +138,8 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     max_event_bytes: int
     #: the error in a JSON Schema and its location; None: the schema is valid
     schema_problem: Callable[[str], BadSchema | None]
+    #: reads a client certificate with its key, at a time in ms since the epoch; raises `BadAuth`
+    read_certificate: Callable[[MutualTls, int], ReadCertificate]
     tokens: GrantSigner
     #: where browsers find this service, `https://host`; empty: where they have found it
     public_url: str

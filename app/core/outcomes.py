@@ -88,6 +88,13 @@ _REFUSALS = {
         "The server at the address does not speak HTTP.",
         "Check the port and the scheme of the URL: https:// to a TLS port.",
     ),
+    "token": Outcome(
+        "No access token",
+        RetryRule.SCHEDULE,
+        "The endpoint's token server gave no access token, so nothing was sent to the receiver.",
+        "The attempt's error says what the token server answered. Check token URL, client id, client secret and scope "
+        "of the endpoint's `auth`, and that the token server answers within 10 s.",
+    ),
     "not_sent": Outcome(
         "No request could be built",
         RetryRule.SCHEDULE,

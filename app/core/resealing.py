@@ -39,6 +39,17 @@ def resealed_keys(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[Signi
     return _resealed(endpoint.signing_keys, endpoint.secret_owner, ring, now_ms)
 
 
+def resealed_auth(endpoint: Endpoint, ring: RingUse) -> SealedSecret | None:
+    """The secret of its `auth`, sealed with the first key; None if it is already, or there is none.
+
+    Raises `ConfigError` when it does not open.
+    """
+    sealed, owner = endpoint.sealed_auth, endpoint.secret_owner
+    if sealed is None or sealed.key_id == ring.first:
+        return None
+    return ring.seal(ring.open(sealed, owner), owner, sealed.created_at_ms)
+
+
 def resealed(endpoint: Endpoint, ring: RingUse, now_ms: int) -> tuple[SealedSecret, ...] | None:
     """The endpoint's secrets, all sealed with the first key; None if they are already.
 

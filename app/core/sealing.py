@@ -21,9 +21,9 @@ class SealedSamples:
         self._by_key: dict[str, dict[str, SealedSecret]] = {}
 
     def note(self, endpoint: Endpoint) -> None:
-        """Sample an endpoint's secrets, except those that expire: their key may have been removed."""
+        """Sample an endpoint's sealed values, except those that expire: their key may have been removed."""
         owner = endpoint.secret_owner
-        for sealed in (*endpoint.secrets, *endpoint.signing_keys):
+        for sealed in endpoint.sealed:
             if sealed.expires_at_ms is None:
                 samples = self._by_key.setdefault(sealed.key_id, {})
                 samples.pop(owner, None)
@@ -52,14 +52,19 @@ class SealedSamples:
 
 
 def newest_secret_problem(endpoint: Endpoint, open_secret: Callable[[SealedSecret, str], str]) -> str | None:
-    """Why an endpoint's newest secret or signing key cannot be opened; None if they can, or there are none."""
-    for sealed in filter(None, (endpoint.secrets, endpoint.signing_keys)):
-        newest = max(sealed, key=lambda each: each.created_at_ms)
+    """Why an endpoint's newest secret or signing key, a header value or the secret of `auth` cannot be opened."""
+    newest: list[tuple[str, SealedSecret]] = []
+    for sealed_ones in filter(None, (endpoint.secrets, endpoint.signing_keys)):
+        newest.append(("secret", max(sealed_ones, key=lambda each: each.created_at_ms)))
+    newest += [("headers", sealed) for sealed in endpoint.sealed_headers.values()]
+    if endpoint.sealed_auth is not None:
+        newest.append(("auth", endpoint.sealed_auth))
+    for field, sealed in newest:
         try:
-            open_secret(newest, endpoint.secret_owner)
+            open_secret(sealed, endpoint.secret_owner)
         except ConfigError as error:
             return (
-                f"secret: {error}: it was sealed with another key ring (HOOKSTREAM_SECRET_KEYS) than that of the "
+                f"{field}: {error}: it was sealed with another key ring (HOOKSTREAM_SECRET_KEYS) than that of the "
                 "registry"
             )
     return None

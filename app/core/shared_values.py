@@ -14,7 +14,7 @@ T = TypeVar("T", bound=Hashable)
 #: distinct values that are remembered; beyond it all are forgotten, and later ones are remembered
 _MOST = 50_000
 #: fields whose values are often equal; each is text, a tuple, or null
-_FIELDS = ("tenant", "profile", "events", "description", "schedule", "status_reason", "signature")
+_FIELDS = ("tenant", "profile", "events", "description", "schedule", "status_reason", "signature", "sensitive_headers")
 #: fields of an endpoint are never changed in place
 _EMPTY: dict[str, Any] = {}
 
@@ -49,5 +49,5 @@ class SharedValues:
                 force_setattr(endpoint, name, _EMPTY)
         if endpoint.updated_at_ms == endpoint.created_at_ms:
             force_setattr(endpoint, "updated_at_ms", endpoint.created_at_ms)
-        for secret in (*endpoint.secrets, *endpoint.signing_keys):
+        for secret in endpoint.sealed:
             force_setattr(secret, "key_id", self.of(secret.key_id))

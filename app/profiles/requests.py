@@ -10,7 +10,9 @@ import msgspec
 from app.core.errors import Defect, Unrepresentable
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, SealedSecret, SigningKey, in_use
-from app.core.model.http_exchange import HttpRequest
+from app.core.model.http_exchange import HttpRequest, TlsIdentity, TokenGrant
+from app.core.model.receiver_auth import MutualTls, OAuthClientCredentials, ReceiverAuth, credentials
+from app.core.model.sealed_auth import opened_auth
 from app.core.model.sensitive_headers import opened
 from app.core.records.raw_event import data_of
 from app.profiles.catalog import get as profile_of
@@ -44,6 +46,8 @@ class EndpointRequestParts(msgspec.Struct, frozen=True, kw_only=True):
     #: the keys change at that time (the overlap of a secret or signing key ends)
     valid_until_ms: int
     headers: tuple[tuple[str, str], ...]
+    #: what requests are sent with beside their headers; None: nothing
+    credential: TokenGrant | TlsIdentity | None
     policy: RetryPolicy
     timeout_s: float
 
@@ -110,7 +114,13 @@ class RequestBuilder:
                 headers.append(pair)
         headers.extend(content.headers)
         headers.extend(prepared.headers)
-        return HttpRequest(url=endpoint.url, headers=tuple(headers), body=body, timeout_s=prepared.timeout_s)
+        return HttpRequest(
+            url=endpoint.url,
+            headers=tuple(headers),
+            body=body,
+            timeout_s=prepared.timeout_s,
+            credential=prepared.credential,
+        )
 
     def policy(self, endpoint: Endpoint) -> RetryPolicy:
         """The retry policy of an endpoint, from its settings and its profile."""
@@ -131,6 +141,7 @@ class RequestBuilder:
         secrets = in_use(endpoint.secrets, now_ms) if scheme in ("v1", "both") else ()
         signing_keys = in_use(endpoint.signing_keys, now_ms) if scheme != "v1" else ()
         ends_ms = [each.expires_at_ms or _FOREVER for each in (*secrets, *signing_keys)]
+        auth = opened_auth(endpoint, self._open_secret)
         return EndpointRequestParts(
             source=endpoint,
             profile=profile,
@@ -138,7 +149,8 @@ class RequestBuilder:
             signature=signer.headers if scheme == "v1" else self._asymmetric(endpoint, signer, signing_keys),
             keys=tuple(signer.key(self._open_secret(secret, owner)) for secret in secrets),
             valid_until_ms=min(ends_ms, default=_FOREVER),
-            headers=(*_agreed(endpoint), *opened(endpoint, self._open_secret)),
+            headers=(*_agreed(endpoint), *opened(endpoint, self._open_secret), *credentials(auth)),
+            credential=_credential(endpoint.id, auth),
             policy=self.policy(endpoint),
             timeout_s=endpoint.timeout or profile.timeout_s,
         )
@@ -159,6 +171,16 @@ def _agreed(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
     """The header that repeats the origin of the handshake (CloudEvents HTTP Web Hooks 1.0, section 4.1.2)."""
     origin = endpoint.request_origin
     return (("webhook-request-origin", origin),) if origin is not None else ()
+
+
+def _credential(owner: str, auth: ReceiverAuth | None) -> TokenGrant | TlsIdentity | None:
+    match auth:
+        case OAuthClientCredentials():
+            return TokenGrant(owner=owner, auth=auth)
+        case MutualTls(certificate=certificate, private_key=private_key, ca=authority):
+            return TlsIdentity.of(owner, certificate=certificate, private_key=private_key, authority=authority)
+        case _:
+            return None
 
 
 #: what an ordering key may show as it is in a header; the rest is percent-encoded

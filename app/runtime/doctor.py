@@ -29,6 +29,7 @@ from app.core.diagnosis.kafka import (
     judge_topics,
 )
 from app.core.diagnosis.surroundings import (
+    judge_certificates,
     judge_egress,
     judge_inputs,
     judge_mail,
@@ -56,7 +57,17 @@ from app.settings import Settings
 
 #: seconds for one check
 CHECK_S = 20.0
-_SKIPPED_WITHOUT_KAFKA = ("rights", "topics", "partitions", "clock", "workers", "keys", "inputs", "egress")
+_SKIPPED_WITHOUT_KAFKA = (
+    "rights",
+    "topics",
+    "partitions",
+    "clock",
+    "workers",
+    "keys",
+    "certificates",
+    "inputs",
+    "egress",
+)
 #: check → the setting that it depends on, for a check that could not be made
 _SETTINGS = {
     "kafka": "HOOKSTREAM_BOOTSTRAP_SERVERS",
@@ -198,9 +209,12 @@ class Doctor:
             await feed.start(CHECK_S)
         finally:
             await feed.stop()
-        endpoints = self._directory.endpoints()
+        endpoints, now_ms = self._directory.endpoints(), self._clock.now_ms()
+        expiring = judge_certificates(endpoints, now_ms)
+        certified = sum(each.auth_expires_at_ms is not None for each in endpoints)
+        self._note("certificates", (f"client certificates of {certified} endpoints", expiring))
         ring = self._keyring()
-        return f"secrets of {len(endpoints)} endpoints", judge_secrets(endpoints, ring.open, self._clock.now_ms())
+        return f"secrets of {len(endpoints)} endpoints", judge_secrets(endpoints, ring.open, now_ms)
 
     async def _input_topics(self) -> CheckOutcome | str:
         if self._settings.inputs is None:

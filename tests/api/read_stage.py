@@ -74,6 +74,7 @@ class Stage:
             max_event_bytes=10_000,
             partition_for=lambda topic, key: crc32(key) % 2,
             schema_problem=lambda text: None,
+            read_certificate=cast(Any, None),
             tokens=GrantSigner(b"", AesSealer(b"")),
             public_url="",
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.core.model.sensitive_headers import MASK
+from app.core.model.receiver_auth import MASK
 from tests.api.raw_http import JSON, ask, head
 from tests.dashboard.stage import KEYS, Stage, open_stage
 
@@ -102,3 +102,23 @@ async def test_plain_values_of_old_records_are_sent_masked_and_sealed_at_the_nex
         fresh = stage.feed.directory.endpoint(id_)
         assert status == 200 and fresh is not None and fresh.headers == {"X-Api-Key": MASK}
         assert sent(stage, id_) == {"X-Api-Key": "old-17"}
+
+
+async def test_headers_that_the_customer_marks_are_sealed_too() -> None:
+    async with open_stage() as stage:
+        body = {"url": "https://acme.example/x", "events": "*", "headers": {"X-Pass": "p-17", "X-Team": "blue"}}
+        status, text = await call(stage, "POST", "/v1/webhooks", body | {"sensitive_headers": ["x-pass"]})
+        assert status == 201 and "p-17" not in text
+        id_ = str(json.loads(text)["id"])
+        assert "p-17" not in msgspec.json.encode(stage.feed.directory.endpoint(id_)).decode()
+        assert sent(stage, id_) == {"X-Pass": "p-17", "X-Team": "blue"}
+        path = f"/v1/webhooks/{id_}"
+        status, text = await call(stage, "PATCH", path, {"sensitive_headers": ["X-Team"]})
+        assert status == 200 and "p-17" not in text and "blue" not in text, "what is sealed is never shown"
+        assert sent(stage, id_) == {"X-Pass": "p-17", "X-Team": "blue"}
+        status, text = await call(stage, "PATCH", path, {"sensitive_headers": [], "headers": {"X-Pass": "new"}})
+        assert status == 200 and json.loads(text)["headers"] == {"X-Pass": "new"}
+        status, text = await call(stage, "POST", f"{path}/test", {"type": "a.b", "data": {}})
+        assert status == 200
+        status, _ = await call(stage, "PATCH", path, {"sensitive_headers": ["no header\r\n"]})
+        assert status == 422

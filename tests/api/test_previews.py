@@ -11,7 +11,7 @@ import pytest
 from app.api.problems import ApiError
 from app.core.errors import CommandRefused
 from app.core.model.endpoint import Endpoint
-from app.core.model.sensitive_headers import MASK
+from app.core.model.receiver_auth import MASK
 from tests.api.read_stage import Stage
 
 EVENT = {"type": "order.paid", "id": "given", "data": {"total": 5, "card": "4242"}}

@@ -181,7 +181,7 @@ async def test_a_receiver_that_demands_a_client_certificate_is_named(
         for _ in range(2):
             detail = refused(await sender.send(post(url)), "tls")
             if version is ssl.TLSVersion.TLSv1_3:
-                assert detail == "The receiver demands a client certificate, which webhooks do not have."
+                assert detail == "The receiver demands a client certificate: set the endpoint's `auth` to mtls."
     await sender.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.adapters.secrets.keyring import AesKeyRing, generate_ring
 from app.core.errors import ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret
-from app.core.resealing import RingUse, resealed, resealed_headers, resealed_keys
+from app.core.resealing import RingUse, resealed, resealed_auth, resealed_headers, resealed_keys
 
 OLD, NEW = generate_ring(), generate_ring()
 
@@ -84,3 +84,14 @@ def test_signing_keys_are_the_same_under_the_new_key() -> None:
         (keys[1].public, 4, 900),
     ]
     assert resealed_keys(msgspec.structs.replace(before, signing_keys=fresh), both, 100) is None
+
+
+def test_the_secret_of_auth_is_the_same_under_the_new_key() -> None:
+    old, both, new = use(OLD), use(f"{NEW},{OLD}"), use(NEW)
+    before = msgspec.structs.replace(endpoint(), sealed_auth=old.seal("t0ken", "acme/ep_1", 5))
+    fresh = resealed_auth(before, both)
+    assert fresh is not None and new.open(fresh, "acme/ep_1") == "t0ken" and fresh.created_at_ms == 5
+    assert resealed_auth(msgspec.structs.replace(before, sealed_auth=fresh), both) is None
+    assert resealed_auth(endpoint(), both) is None
+    with pytest.raises(ConfigError):
+        resealed_auth(before, new)

@@ -90,3 +90,13 @@ def test_a_new_secret_has_to_open_where_it_is_registered() -> None:
     assert "another key ring" in (newest_secret_problem(endpoint("ep_1", sealed("ep_1", OTHER)), OURS.open) or "")
     rotated = endpoint("ep_1", sealed("ep_1", OURS, 9), sealed("ep_1", OTHER, 1, until_ms=20))
     assert newest_secret_problem(rotated, OURS.open) is None, "whatever the old one is"
+
+
+def test_sealed_headers_and_auth_are_sampled_where_nothing_is_signed() -> None:
+    mine, foreign = sealed("ep_1", OURS), sealed("ep_1", OTHER)
+    for field, wrong in (("sealed_headers", {"X-Api-Key": foreign}), ("sealed_auth", foreign)):
+        unsigned = msgspec.structs.replace(endpoint("ep_1"), **{field: wrong})
+        assert samples([unsigned]).problem(OURS.open) is not None, field
+        assert samples([unsigned]).problem(OTHER.open) is None, field
+        signed = msgspec.structs.replace(unsigned, secrets=(mine,))
+        assert "another key ring" in (newest_secret_problem(signed, OURS.open) or ""), field

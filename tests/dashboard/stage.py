@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from app.adapters.http.client_certificates import read_certificate
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer, generate_ring
@@ -124,6 +125,7 @@ class Stage:
             partition_for=lambda topic, key: 0,
             max_event_bytes=65_536,
             schema_problem=schema_problem,
+            read_certificate=read_certificate,
             tokens=GrantSigner(self.ring.derive("sessions/"), AesSealer(b"k")),
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,

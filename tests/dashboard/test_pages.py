@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.core.model.endpoint import OpenCircuit
+from app.core.model.receiver_auth import MASK
 from app.core.model.replay import ReplayEstimate
-from app.core.model.sensitive_headers import MASK
 from app.core.readmodel.rows import DeliveryRow, HourRow
 from app.dashboard.pages import endpoint_form
 from tests.dashboard.attack_stage import portal_of
@@ -127,7 +127,11 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
         "types": ["user.created"],
         "description": "billing",
         "metadata": "team=billing\nenv=eu",
-        "headers": "X-Api-Key: k",
+        "headers": "X-Api-Key: k\nX-Pass: p",
+        "sensitive_headers": "X-Pass, X-Other",
+        "auth": "basic",
+        "auth.basic.username": "hooks",
+        "auth.basic.password": "p4ssw0rd",
         "filter": '{\n  "data": {\n    "total": {\n      "$gte": 100\n    }\n  }\n}',
         "envelope": "cloudevents-binary",
         "include_fields": "id, customer.country",
@@ -149,14 +153,15 @@ async def test_every_setting_comes_back_from_the_form_as_it_was(stage: Stage, ac
     assert stored.metadata == {"team": "billing", "env": "eu"} and stored.schedule == (0, 2.5, 604800)
     again = endpoint_form.filled(stored, 2, ["user.created"])
     assert {name: list(again[name]) if name == "types" else again[name] for name in settings} == settings | {
-        "headers": f"X-Api-Key: {MASK}"
+        "headers": f"X-Api-Key: {MASK}\nX-Pass: {MASK}",
+        "auth.basic.password": MASK,
     }
     names = ["schedule", "timeout", "signature", "disable_after_days", "metadata", "filter", "transform"]
-    emptied = settings | dict.fromkeys([*names, "include_fields"], "")
+    emptied = settings | dict.fromkeys([*names, "include_fields", "auth"], "")
     await acme.post(f"{LIVE}/endpoints/ep_1/settings", emptied | {"version": "2"})
     restored = stage.feed.directory.endpoint("ep_1")
     assert restored is not None and restored.metadata == {} and restored.filter is None
-    assert (restored.include_fields, restored.transform) == (None, None)
+    assert (restored.include_fields, restored.transform, restored.auth) == (None, None, None)
     assert (restored.schedule, restored.timeout, restored.signature, restored.disable_after_days) == (None,) * 4
 
 
@@ -385,3 +390,28 @@ async def test_assets_are_kept_for_ever_and_change_their_address_with_their_cont
             assert status == 200 and "immutable" in headers["Cache-Control"], each
         assert (await stranger.get("/ui/assets/nothing.js"))[0] == 404
         assert (await stranger.get("/ui/assets/..%2f..%2fsite.py"))[0] == 404
+
+
+@pytest.mark.parametrize("place", ["endpoints", "endpoints/ep_1/settings"])
+async def test_a_refused_form_does_not_show_submitted_secrets_again(stage: Stage, acme: Browser, place: str) -> None:
+    stage.endpoint()
+    form = {
+        "url": "ftp://acme.example/",
+        "types": ["user.created"],
+        "version": "1",
+        "key": "form_1",
+        "secret": "whsec_s3cr3t",
+        "headers": "X-Team: blue\nX-Api-Key: s3cr3t-key\nX-Pass: s3cr3t-pass\nAuthorization Bearer s3cr3t",
+        "sensitive_headers": "x-pass",
+        "auth": "basic",
+        "auth.basic.username": "hooks",
+        "auth.basic.password": "s3cr3t-word",
+        "auth.bearer.token": "s3cr3t-token",
+    }
+    for headers in (form["headers"], "X-Team: blue\nX-Api-Key: s3cr3t-key\nX-Pass: s3cr3t-pass"):
+        status, page, _ = await acme.post(f"{LIVE}/{place}", form | {"headers": headers})
+        assert status == 422 and "s3cr3t" not in page
+        assert "X-Team: blue" in page and "X-Api-Key:" in page and 'value="hooks"' in page
+    sent_again = form | {"url": "https://acme.example/", "headers": "X-Team: blue\nX-Api-Key: ", "secret": ""}
+    status, page, _ = await acme.post(f"{LIVE}/{place}", sent_again | {"auth.basic.password": ""})
+    assert status == 422 and "enter the value of X-Api-Key" in page and "Password is required" in page

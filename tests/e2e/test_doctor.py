@@ -69,6 +69,7 @@ async def test_a_healthy_system_has_no_finding(shared: Service) -> None:
                 "clock",
                 "workers",
                 "keys",
+                "certificates",
                 "egress",
                 "dns",
                 "smtp",

@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from app.adapters.http.egress_guard import BlockedAddress
-from app.core.model.http_exchange import HttpFailure, HttpFailureKind, HttpTiming
+from app.core.model.http_exchange import NOT_SENT, HttpFailure, HttpFailureKind, HttpTiming
 
 #: Exceptions caused by the network or the receiver. Any other one is a defect of Hookstream.
 NETWORK_ERRORS = (ClientError, HttpProcessingError, OSError)
@@ -60,6 +60,12 @@ def unresolved(host: str, error: BaseException, timing: HttpTiming) -> HttpFailu
     return HttpFailure(kind="dns", detail=f"The name {host} does not resolve: {_reason(error)}.", timing=timing)
 
 
+def unusable_certificate(error: OSError) -> HttpFailure:
+    """The client certificate of the endpoint cannot be used by this process; no connection was opened."""
+    detail = f"No request could be built: the client certificate of `auth` cannot be used: {_reason(error)}."
+    return HttpFailure(kind=NOT_SENT, detail=detail, timing=HttpTiming())
+
+
 def refusal(error: BaseException, timing: HttpTiming, *, connecting: bool, tls: bool) -> HttpFailure:
     """Classify an exception. `connecting`: it was raised before the request could be written."""
     kind, detail = _connecting(error, tls=tls) if connecting else _conversing(error, tls=tls)
@@ -95,7 +101,7 @@ def _conversing(error: BaseException, *, tls: bool) -> tuple[HttpFailureKind, st
     alert = _tls_cause(error)
     if alert is not None:  # a TLS 1.3 server verifies the client after the client's handshake is over
         if "CERTIFICATE_REQUIRED" in str(alert):
-            return "tls", "The receiver demands a client certificate, which webhooks do not have."
+            return "tls", "The receiver demands a client certificate: set the endpoint's `auth` to mtls."
         return "tls", f"The receiver ended the TLS connection: {_reason(alert)}."
     hint = " One that demands a client certificate may do that." if tls else ""
     if isinstance(error, ServerDisconnectedError):

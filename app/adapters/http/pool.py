@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import deque
 
 from aiohttp import ClientRequest
@@ -21,9 +22,11 @@ SLOT_S = 0.05
 class Origin:
     """A scheme, host and port, with its idle connections."""
 
-    __slots__ = ("__weakref__", "families", "idle", "name", "port", "template", "tls")
+    __slots__ = ("__weakref__", "context", "families", "idle", "name", "port", "template", "tls")
 
-    def __init__(self, url: URL, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, url: URL, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None = None) -> None:
+        """`context`: TLS with a client certificate; None: that of the sender."""
+        self.context = context
         self.tls = url.scheme == "https"
         host = url.raw_host or ""
         literal = is_ip_address(host)
@@ -33,7 +36,7 @@ class Origin:
         #: the address family, if the host is an address
         self.families = (socket.AF_INET6 if ":" in host else socket.AF_INET,) if literal else ()
         #: the request that the connector requires in order to connect; never sent
-        self.template = ClientRequest("POST", url, loop=loop)
+        self.template = ClientRequest("POST", url, loop=loop, ssl=context or True)
         #: the one that has been idle longest is first
         self.idle: deque[HttpConnection] = deque()
 

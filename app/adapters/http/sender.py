@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from app.adapters.http.access_tokens import AccessTokens
+from app.adapters.http.client_identities import ClientIdentities
 from app.adapters.http.dns import NameResolver
 from app.adapters.http.egress_guard import PinnedAddresses, address_check, guard, trust
 from app.adapters.http.egress_proxy import Destination, EgressProxy
@@ -44,12 +47,13 @@ from app.adapters.http.outcomes import (
     refusal,
     too_late,
     unresolved,
+    unusable_certificate,
 )
 from app.adapters.http.pool import Deadlines, IdlePool, Origin
 from app.adapters.http.wire import HttpConnection
 from app.core.egress import EgressPolicy, check_url
 from app.core.errors import Defect, Hindered
-from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest, HttpTiming
+from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest, HttpTiming, TokenGrant
 
 #: Endpoint URLs whose parsed form is cached.
 MAX_TARGETS = 16_384
@@ -128,6 +132,7 @@ class HttpSender:
         self._policy = policy
         self._own_ports = own_ports
         self._proxy = proxy
+        self._ca_file = ca_file
         self._context = trust(ca_file)
         self._cap = response_cap
         self._resolver = resolver or NameResolver()
@@ -147,10 +152,13 @@ class HttpSender:
         self._pool = IdlePool(self._loop, self._keepalive_s)
         self._deadlines = Deadlines(self._loop)
         self._origins: WeakValueDictionary[URL, Origin] = WeakValueDictionary()
+        self._tokens = AccessTokens(self.send)
+        self._identities = ClientIdentities(self._ca_file, self._read_target)
         self._target = lru_cache(MAX_TARGETS)(self._read_target)
 
     async def close(self) -> None:
         """Close all connections; an exchange still in progress ends as a timeout."""
+        await self._tokens.close()
         self._deadlines.close()
         await self._pool.close()
         await self._connector.close()
@@ -162,7 +170,16 @@ class HttpSender:
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
         """See `app.ports.http.Sender`."""
-        target = self._target(request.url)
+        credential = request.credential
+        if credential is None:
+            target = self._target(request.url)
+        elif isinstance(credential, TokenGrant):
+            return await self._tokens.send(request, credential)
+        else:
+            try:
+                target = await self._identities.target(request.url, credential)
+            except (ssl.SSLError, OSError) as error:
+                return unusable_certificate(error)
         if isinstance(target, str):
             return blocked(target)
         exchange = _Exchange(request, target, self._loop.time())
@@ -174,13 +191,18 @@ class HttpSender:
                 exchange.reused = False
         return await self._connect(exchange)
 
-    def _read_target(self, text: str) -> Target | str:
-        """The target of an endpoint's URL, or the reason why nothing may be sent to it."""
+    def _read_target(self, text: str, context: ssl.SSLContext | None = None) -> Target | str:
+        """The target of an endpoint's URL, or the reason why nothing may be sent to it.
+
+        With a TLS context of its own it has connections of its own; otherwise those of all targets of its origin.
+        """
         reason = check_url(text, self._policy)
         if reason is not None:
             return reason
         url = URL(text, encoded=True)  # `check_url` accepts only URLs that need no quoting
         base = url.origin()
+        if context is not None:
+            return Target(url, Origin(base, self._loop, context))
         origin = self._origins.get(base)
         if origin is None:
             origin = self._origins[base] = Origin(base, self._loop)
@@ -227,7 +249,8 @@ class HttpSender:
         assert self._proxy is not None
         places = [Destination(each["family"], each["host"]) for each in addresses]
         places += [Destination(family, origin.template.url.raw_host or "") for family in origin.families]
-        return await self._proxy.connect(origin, places, address_check(self._policy, self._own_ports), self._context)
+        check, context = address_check(self._policy, self._own_ports), origin.context or self._context
+        return await self._proxy.connect(origin, places, check, context)
 
     def _raise_trouble(self, origin: Origin) -> None:
         """Raise `Hindered` if DNS is down or the proxy is silent: then the time-out is not the receiver's fault."""

@@ -125,6 +125,8 @@ class Webhook(EndpointSettings, frozen=True, kw_only=True, omit_defaults=False):
     failing_since: str | None
     #: from then on one more failure disables it; null: there is no such time
     disable_at: str | None
+    #: when the client certificate of `auth` expires; null: it has none
+    auth_expires_at: str | None
     circuit: CircuitOut
     #: its receiver has not agreed to deliveries yet; null: it has, or need not
     unverified: UnverifiedOut | None

@@ -27,8 +27,9 @@ from app.core.model import ids
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint, last_disablement
 from app.core.model.event_types import includes, is_event_type
-from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest
-from app.core.model.sensitive_headers import MASK, is_sensitive
+from app.core.model.http_exchange import HttpOutcome, HttpReply, HttpRequest, TokenGrant
+from app.core.model.receiver_auth import MASK, header_of
+from app.core.model.sensitive_headers import is_sensitive
 from app.core.model.timestamps import iso
 from app.core.records.attempt import Attempt
 from app.core.records.command import RecoverEndpoint, RotateSecret, RotateSigningKey
@@ -214,8 +215,13 @@ def _example(api: ApiServices, endpoint: Endpoint, event_type: str) -> bytes:
 
 def shown_headers(endpoint: Endpoint, request: HttpRequest) -> dict[str, str]:
     """A request's headers, with a mask for sensitive values."""
-    own = {name for name in endpoint.headers if is_sensitive(name)}
-    return {name: MASK if name in own else value for name, value in request.headers}
+    own = (
+        {name for name in endpoint.headers if is_sensitive(name, endpoint.sensitive_headers or ())}
+        | set(endpoint.sealed_headers)
+        | {header_of(endpoint.auth)}
+    )
+    token = {"Authorization": MASK} if isinstance(request.credential, TokenGrant) else {}
+    return {name: MASK if name in own else value for name, value in request.headers} | token
 
 
 def _present_test(

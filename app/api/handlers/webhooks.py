@@ -22,6 +22,7 @@ from app.api.contract.webhooks import (
 from app.api.handlers.custom_headers import changed_headers, sealed_headers
 from app.api.handlers.filters import check_filter
 from app.api.handlers.handshakes import make_handshake
+from app.api.handlers.receiver_auth import changed_auth, check_conflict, sealed_auth
 from app.api.handlers.shape_settings import SHAPE_SETTINGS, check_shape
 from app.api.handlers.signing_keys import changed_keys, first_keys, public_keys
 from app.api.handlers.subscriptions import subscription
@@ -33,6 +34,7 @@ from app.core.errors import CommandRefused, ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret, ShownStatus, last_disablement
 from app.core.model.endpoint_settings import NAMES
 from app.core.model.ids import endpoint_id, recovery_id
+from app.core.model.receiver_auth import NoAuth
 from app.core.model.sensitive_headers import masked
 from app.core.model.timestamps import iso
 from app.core.records.command import CreateEndpoint, RemoveEndpoint, UpdateEndpoint
@@ -101,7 +103,8 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
     if "events" in named:
         changes["events"] = list(subscription(api, endpoint.tenant, endpoint.mode, endpoint.profile, body.events))
     if changes:
-        changes = changed_keys(api, endpoint, changed_headers(api, endpoint, changes))
+        changes = changed_auth(api, endpoint, changed_headers(api, endpoint, changes))
+        changes = changed_keys(api, endpoint, changes)
         makes_key = "signing_keys" in changes  # two at once would replace each other's
         only = endpoint.version if makes_key and expected is None else expected
         endpoint, expected = await _changed(api, call, endpoint, msgspec.to_builtins(changes), only), None
@@ -219,15 +222,18 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
     check_shape({name: getattr(body, name) for name in SHAPE_SETTINGS})
     plain = None if body.unsigned else body.secret or api.minter.secret()
     owner = f"{caller.tenant}/{id_}"
-    headers = sealed_headers(api, body.headers, owner)
+    headers = sealed_headers(api, body.headers, owner, marked=body.sensitive_headers or ())
+    check_conflict(body.auth, body.headers, body.url)
+    auth = sealed_auth(api, body.auth, owner)
     return Endpoint(
         id=id_,
         tenant=caller.tenant,
         mode=caller.mode,
         profile=profile.name,
-        **{name: getattr(body, name) for name in NAMES if name not in ("events", "headers")},
+        **{name: getattr(body, name) for name in NAMES if name not in ("events", "headers", "auth")},
         headers=headers.headers,
         sealed_headers=headers.sealed,
+        **auth._asdict(),
         events=subscription(api, caller.tenant, caller.mode, profile.name, body.events),
         secrets=(sealed(api, signer, owner, plain),) if plain else (),
         signing_keys=first_keys(api, signer, body.signature_scheme, body.signing_key, owner),
@@ -241,7 +247,8 @@ def effective_settings(endpoint: Endpoint) -> dict[str, Any]:
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
     return {name: getattr(endpoint, name) for name in NAMES} | {
-        "headers": masked(endpoint.headers),
+        "headers": masked(endpoint.headers, endpoint.sensitive_headers or ()),
+        "auth": endpoint.auth or NoAuth(),
         "schedule": endpoint.schedule or profile.schedule_s,
         "timeout": endpoint.timeout or profile.timeout_s,
         "disable_after_failures": rule.consecutive_failures,
@@ -260,6 +267,7 @@ def present_endpoint(api: ApiServices, endpoint: Endpoint, secret: Any = UNSET, 
         mode=endpoint.mode,
         failing_since=_moment(endpoint.failing_since_ms),
         disable_at=_moment(endpoint.disable_at_ms),
+        auth_expires_at=_moment(endpoint.auth_expires_at_ms),
         circuit=_circuit(endpoint, api.clock.now_ms()),
         unverified=_unverified(endpoint),
         secrets=[_info(each, endpoint.updated_at_ms) for each in endpoint.secrets],

@@ -13,7 +13,7 @@ from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show_one
 from app.core.errors import CommandRefused, ConfigError
 from app.core.records.command import UpdateEndpoint
-from app.core.resealing import RingUse, resealed, resealed_headers, resealed_keys
+from app.core.resealing import RingUse, resealed, resealed_auth, resealed_headers, resealed_keys
 
 if TYPE_CHECKING:
     from app.cli.connect.registry_session import RegistrySession
@@ -33,8 +33,9 @@ _SHOWN = 5
 
 @app.command("rotate")
 def rotate(output: OutputOption = OutputFormat.table) -> None:
-    """Seal signing secrets, signing keys and headers with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
+    """Seal every secret in the registry with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
 
+    These are signing secrets, signing keys, values of sensitive headers, and the secrets of `auth`.
     First put the new key in front of the ring of every process, and restart them. Afterwards the former keys can be
     removed. It can be interrupted and repeated: secrets that the first key has sealed are left alone. Receivers notice
     nothing, because the secrets themselves stay the same. Exit code 1: some secrets could not be sealed.
@@ -114,9 +115,11 @@ class _Rotation:
 
 
 def _changes(endpoint: Endpoint, ring: RingUse, now_ms: int) -> dict[str, Any]:
+    """The fields whose values the first key has not sealed yet, sealed with it. Raises `ConfigError`."""
     fresh = {
         "secrets": resealed(endpoint, ring, now_ms),
         "signing_keys": resealed_keys(endpoint, ring, now_ms),
         "sealed_headers": resealed_headers(endpoint, ring),
+        "sealed_auth": resealed_auth(endpoint, ring),
     }
     return {name: msgspec.to_builtins(value) for name, value in fresh.items() if value is not None}

@@ -15,7 +15,7 @@ from app.cli.configuration.references import KEYS, has_reference, is_reference
 from app.cli.configuration.schema import EVENT_TYPE_FIELDS, TENANT_FIELDS
 from app.core.model.endpoint import Endpoint
 from app.core.model.endpoint_settings import FIELDS, NAMES
-from app.core.model.sensitive_headers import MASK
+from app.core.model.receiver_auth import MASK
 from app.profiles.catalog import PROFILES
 
 Action = Literal["create", "change", "delete"]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from app.core.model.sensitive_headers import MASK, is_sensitive
+from app.core.model.receiver_auth import MASK, SECRET_FIELDS
+from app.core.model.sensitive_headers import is_sensitive
 
 #: bytes of a file with a secret
 SECRET_BYTES = 65_536
@@ -56,18 +57,25 @@ def secret_problems(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     for field in KEYS:
         if isinstance(entry.get(field), str) and not is_reference(entry[field]):
             problems.append((f"/{field}", _BY_REFERENCE))
-    headers = entry.get("headers")
+    auth = entry.get("auth")
+    for name, value in auth.items() if isinstance(auth, Mapping) else ():
+        if name in SECRET_FIELDS.values() and value != MASK and not is_reference(value):
+            problems.append((f"/auth/{name}", _BY_REFERENCE))
+    headers, marked = entry.get("headers"), entry.get("sensitive_headers") or ()
+    marked = [each for each in marked if isinstance(each, str)] if isinstance(marked, list) else []
     for name, value in headers.items() if isinstance(headers, Mapping) else ():
         pointer = "/headers/" + name.replace("~", "~0").replace("/", "~1")
-        if is_sensitive(name) and value != MASK and not is_reference(value):
+        if is_sensitive(name, marked) and value != MASK and not is_reference(value):
             problems.append((pointer, _BY_REFERENCE))
-        elif not is_sensitive(name) and is_reference(value):
+        elif not is_sensitive(name, marked) and is_reference(value):
             problems.append((pointer, _NOT_SEALED))
     return problems
 
 
 _BY_REFERENCE = "is a secret: write env:NAME or file:PATH in its place"
-_NOT_SEALED = "values are sealed only under names such as authorization, *-key, *-token and *-secret: write the value"
+_NOT_SEALED = (
+    "values are sealed only under names such as authorization, *-key, *-token and *-secret, or in sensitive_headers"
+)
 
 
 def _secret(reference: str, folder: Path) -> str:

@@ -77,6 +77,8 @@ def _help(field: msgspec.structs.FieldInfo) -> str:
             return f"{sentence} For example {surface.example}."
         case "json":
             return f"{sentence} JSON, or @FILE. For example {surface.example}."
+        case "auth":
+            return f"{sentence} JSON, @FILE, or @- for stdin: arguments are visible in process lists."
         case _:
             return sentence
 
@@ -93,7 +95,7 @@ def _value(field: msgspec.structs.FieldInfo, text: Any) -> Any:
             return pairs_of(surface.option.removeprefix("--"), text, surface.separator)
         case "numbers":
             return seconds_of(text)
-        case "json":
+        case "json" | "auth":
             return msgspec.json.decode(json_of(surface.option, text))
         case _:
             return text

@@ -10,12 +10,15 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from app.core.diagnosis.finding import DoctorFinding, listed
+from app.core.diagnosis.finding import DoctorFinding, Severity, listed
 from app.core.errors import ConfigError
 from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.receiver_auth import EXPIRES_NOW_MS, EXPIRES_SOON_MS
+from app.core.model.timestamps import iso
 
 #: receivers to which a connection is tried
 ORIGINS = 16
+_EXPIRY: tuple[tuple[int, Severity], ...] = ((EXPIRES_NOW_MS, "error"), (EXPIRES_SOON_MS, "warning"))
 #: a single receiver may be down by itself
 _SEVERAL = 2
 
@@ -135,14 +138,35 @@ def judge_schema(there: str | None, wanted: str, usable: bool) -> list[DoctorFin
     ]
 
 
+def judge_certificates(endpoints: Iterable[Endpoint], now_ms: int) -> list[DoctorFinding]:
+    """Client certificates of active endpoints that have expired or expire soon."""
+    dated = [(each.auth_expires_at_ms, each.id) for each in endpoints if each.status == "active"]
+    findings: list[DoctorFinding] = []
+    for soon_ms, severity in _EXPIRY:
+        expiring = sorted((at, id_) for at, id_ in dated if at is not None and at - now_ms <= soon_ms)
+        if not expiring:
+            continue
+        dated = [each for each in dated if each not in expiring]
+        first_ms, _ = expiring[0]
+        findings.append(
+            DoctorFinding(
+                check="certificates",
+                severity=severity,
+                problem=f"Client certificates of {len(expiring)} endpoints ({listed([id_ for _, id_ in expiring])}) "
+                f"expire within {soon_ms // 86_400_000} days or have expired; the first at {iso(first_ms)}.",
+                remedy="Give these endpoints a new certificate: `hookstream endpoints update ID --auth @FILE`.",
+            )
+        )
+    return findings
+
+
 def judge_secrets(
     endpoints: Iterable[Endpoint], open_secret: Callable[[SealedSecret, str], str], now_ms: int
 ) -> list[DoctorFinding]:
-    """Secrets, signing keys and header values that no key of the ring opens; those that have expired are ignored."""
+    """Sealed values of endpoints that no key of the ring opens; secrets that have expired are ignored."""
     unopened: dict[str, str] = {}
     for endpoint in endpoints:
-        secrets = (*endpoint.secrets, *endpoint.signing_keys, *endpoint.sealed_headers.values())
-        for sealed in secrets:
+        for sealed in endpoint.sealed:
             if sealed.expires_at_ms is not None and sealed.expires_at_ms <= now_ms:
                 continue
             try:

@@ -5,6 +5,7 @@ A process may hold a million. They hold no cycles, so the collector does not loo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, TypeVar
 
 import msgspec
@@ -95,6 +96,10 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     signing_keys: tuple[SigningKey, ...] = ()
     #: the values of sensitive custom headers, by name; `headers` has a mask in their place
     sealed_headers: dict[str, SealedSecret] = {}
+    #: the secret of `auth`, which has a mask in its place; null: `auth` has none
+    sealed_auth: SealedSecret | None = None
+    #: when the client certificate of `auth` expires; null: it has none
+    auth_expires_at_ms: int | None = None
     #: since when it fails; set once that has lasted, or a warning was sent
     failing_since_ms: int | None = None
     #: from then on one more failure disables it
@@ -129,6 +134,15 @@ class Endpoint(EndpointSettings, frozen=True, kw_only=True, omit_defaults=True, 
     def shown_status(self) -> ShownStatus:
         """The status as people see it."""
         return "unverified" if self.unverified is not None and self.status == "paused" else self.status
+
+    @property
+    def sealed(self) -> Iterator[SealedSecret]:
+        """All its sealed values: signing secrets and keys, header values, and the secret of `auth`."""
+        yield from self.secrets
+        yield from self.signing_keys
+        yield from self.sealed_headers.values()
+        if self.sealed_auth is not None:
+            yield self.sealed_auth
 
     @property
     def secret_owner(self) -> str:

@@ -16,8 +16,10 @@ from msgspec import Meta
 from app.core import limits
 from app.core.filters.parsing import parse
 from app.core.model.channels import CHANNEL_PATTERN, is_channel
-from app.core.model.custom_headers import header_problems
+from app.core.model.custom_headers import header_problems, name_problems
 from app.core.model.event_types import is_pattern
+from app.core.model.receiver_auth import ReceiverAuth, auth_problems
+from app.core.model.setting_surface import Surface, shown
 from app.core.transforms.expressions import transform_problems
 from app.core.transforms.included_fields import path_problems
 
@@ -30,46 +32,13 @@ UID_PATTERN = r"^(?!ep_)(?!\.{1,2}$)[A-Za-z0-9_.-]{1,256}$"
 HandshakeKind = Literal["none", "challenge", "cloudevents"]
 _AGREEMENTS = (("none", "none"), ("challenge", "it returns a challenge"), ("cloudevents", "it answers OPTIONS"))
 
-#: how a field is entered: `types` is the choice of event types, `pairs` are lines of name and value, `words` are
-#: separated by commas
-Widget = Literal[
-    "url", "types", "text", "words", "pairs", "numbers", "number", "choice", "profile", "json", "expression"
-]
-
-
-class Surface(msgspec.Struct, frozen=True, kw_only=True):
-    """How the command line and the dashboard's form show a field."""
-
-    option: str
-    label: str
-    widget: Widget
-    #: what an empty field means, or a value to follow
-    example: str = ""
-    #: of `pairs`: what stands between name and value on the command line
-    separator: str = "="
-    #: of `choice`: each value's words in the form
-    choices: tuple[tuple[str, str], ...] = ()
-    #: whether the form shows the field at once, and not under "More settings"
-    at_once: bool = False
-    #: whether customers see the field in the portal
-    in_portal: bool = True
-
-    def pair(self, name: str, value: str) -> str:
-        """One entry of `pairs`, as a person writes it: `Name: value`, or `name=value`."""
-        blank = " " if self.separator == ":" else ""
-        return f"{name}{self.separator}{blank}{value}"
-
-
-def _shown(description: str, surface: Surface, **rest: Any) -> Meta:
-    return Meta(description=description, extra={"surface": surface}, **rest)
-
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The settings of an endpoint."""
 
     url: Annotated[
         str,
-        _shown(
+        shown(
             "The URL that receives events.",
             Surface(
                 option="--new-url", label="URL", widget="url", example="https://customer.example/hooks", at_once=True
@@ -80,7 +49,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ]
     events: Annotated[
         tuple[Annotated[str, Meta(max_length=limits.TYPE)], ...],
-        _shown(
+        shown(
             "Event types: exact, `*`, or a prefix such as `recording.*`.",
             Surface(option="--events", label="Events", widget="types", example="recording.*", at_once=True),
             max_length=limits.PATTERNS,
@@ -89,7 +58,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ]
     description: Annotated[
         str,
-        _shown(
+        shown(
             "Free text shown in lists; never sent to the receiver.",
             Surface(option="--description", label="Description", widget="text", at_once=True),
             max_length=limits.DESCRIPTION,
@@ -97,7 +66,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = ""
     uid: Annotated[
         Annotated[str, Meta(min_length=1, max_length=limits.UID, extra_json_schema={"pattern": UID_PATTERN})] | None,
-        _shown(
+        shown(
             "Your own id of the endpoint: letters, digits, `_`, `.` and `-`, not beginning with `ep_`, unique in its "
             "tenant and mode. It works wherever the id does; null: none.",
             Surface(option="--uid", label="Your own id", widget="text", example="customer-42", in_portal=False),
@@ -109,7 +78,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             Annotated[str, Meta(max_length=limits.METADATA_NAME)],
             Annotated[str, Meta(max_length=limits.METADATA_VALUE)],
         ],
-        _shown(
+        shown(
             "Your own labels; never sent to the receiver.",
             Surface(option="--label", label="Metadata", widget="pairs", example="team=billing"),
             max_length=limits.METADATA,
@@ -120,16 +89,50 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             Annotated[str, Meta(max_length=limits.HEADER_NAME)],
             Annotated[str, Meta(max_length=limits.HEADER_VALUE)],
         ],
-        _shown(
+        shown(
             "Headers that every request has. Values of `authorization`, `proxy-authorization`, `cookie`, `*-key`, "
             "`*-token` and `*-secret` are sealed, and shown as `********`; a change with this mask keeps the value.",
             Surface(option="--header", label="Headers", widget="pairs", example="X-Api-Key: …", separator=":"),
             max_length=limits.HEADERS,
         ),
     ] = {}
+    sensitive_headers: Annotated[
+        Annotated[
+            tuple[Annotated[str, Meta(max_length=limits.HEADER_NAME)], ...],
+            Meta(max_length=limits.HEADERS),
+        ]
+        | None,
+        shown(
+            "Names of further custom headers whose values are sealed and masked; null: none.",
+            Surface(option="--sensitive-headers", label="Sensitive headers", widget="words", example="X-Pass"),
+        ),
+    ] = None
+    auth: Annotated[
+        ReceiverAuth | None,
+        shown(
+            "How requests prove to the receiver where they come from, beside their signature: `basic`, `bearer`, "
+            "`header`, `oauth2_client_credentials` or `mtls`. Secrets are sealed, and shown as `********`; a change "
+            "with this mask keeps the secret. null: not at all.",
+            Surface(
+                option="--auth",
+                label="Authentication",
+                widget="auth",
+                example='{"type": "bearer", "token": "…"}',
+                choices=(
+                    ("none", "none"),
+                    ("basic", "user name and password"),
+                    ("bearer", "bearer token"),
+                    ("header", "secret header"),
+                    ("oauth2_client_credentials", "OAuth 2.0 client credentials"),
+                    ("mtls", "TLS client certificate"),
+                ),
+            ),
+            examples=[{"type": "bearer", "token": "one-of-yours"}],
+        ),
+    ] = None
     filter: Annotated[
         dict[str, Any] | None,
-        _shown(
+        shown(
             "Conditions on an event's fields: an event that does not meet them is not delivered; null: all events.",
             Surface(option="--filter", label="Filter", widget="json", example='{"data": {"total": {"$gte": 100}}}'),
             examples=[{"data": {"total": {"$gte": 100}}}],
@@ -147,7 +150,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             Meta(min_length=1, max_length=limits.CHANNELS),
         ]
         | None,
-        _shown(
+        shown(
             "Only events that carry at least one of these channels; null: all events.",
             Surface(option="--channels", label="Channels", widget="words", example="eu,project-7"),
             examples=[["eu", "project-7"]],
@@ -155,7 +158,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = None
     envelope: Annotated[
         Envelope,
-        _shown(
+        shown(
             "The body around the data. `profile`: the profile's. `raw`: the data alone. `thin`: id, type, time and "
             "the event's path in the API. `cloudevents-structured` and `cloudevents-binary`: CloudEvents 1.0.",
             Surface(
@@ -178,7 +181,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             Meta(max_length=limits.INCLUDED),
         ]
         | None,
-        _shown(
+        shown(
             "The fields of the data that are sent, as paths of names; null: all of it.",
             Surface(
                 option="--include-fields", label="Fields of the data", widget="words", example="id,customer.country"
@@ -188,7 +191,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = None
     transform: Annotated[
         Annotated[str, Meta(max_length=limits.TRANSFORM)] | None,
-        _shown(
+        shown(
             "A JMESPath expression over the event's fields, whose result is sent as its data; null: the data itself.",
             Surface(
                 option="--transform",
@@ -201,7 +204,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = None
     verification: Annotated[
         HandshakeKind,
-        _shown(
+        shown(
             "How the receiver agrees to deliveries, again after a new URL: it returns a posted `challenge` or "
             "answers OPTIONS as CloudEvents Web Hooks say. Until then it is `unverified`, and deliveries are parked.",
             Surface(option="--verification", label="Verification of the URL", widget="choice", choices=_AGREEMENTS),
@@ -213,35 +216,35 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             Meta(min_length=1, max_length=limits.SCHEDULE),
         ]
         | None,
-        _shown(
+        shown(
             "Seconds before attempt 1, 2, …; null: the profile's.",
             Surface(option="--schedule", label="Seconds before each attempt", widget="numbers", example="0,5,60"),
         ),
     ] = None
     timeout: Annotated[
         Annotated[float, Meta(ge=limits.TIMEOUT_S[0], le=limits.TIMEOUT_S[1])] | None,
-        _shown(
+        shown(
             "Seconds for one request; null: the profile's.",
             Surface(option="--timeout", label="Timeout in seconds", widget="number", example="the profile's"),
         ),
     ] = None
     rate_limit: Annotated[
         Annotated[float, Meta(ge=limits.RATE[0], le=limits.RATE[1])] | None,
-        _shown(
+        shown(
             "Requests per second at most; null: no limit.",
             Surface(option="--rate-limit", label="Requests per second", widget="number", example="no limit"),
         ),
     ] = None
     max_in_flight: Annotated[
         Annotated[int, Meta(ge=limits.IN_FLIGHT[0], le=limits.IN_FLIGHT[1])] | None,
-        _shown(
+        shown(
             "Requests at the same time at most; null: the service's default.",
             Surface(option="--max-in-flight", label="Requests at once", widget="number", example="the service's"),
         ),
     ] = None
     ordering: Annotated[
         Ordering,
-        _shown(
+        shown(
             "`fifo`: one delivery per ordering key at a time, in order. `none`: as fast as possible.",
             Surface(
                 option="--ordering",
@@ -253,7 +256,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = "none"
     on_exhausted: Annotated[
         Literal["block", "skip"],
-        _shown(
+        shown(
             "What a dead delivery does to its ordering key: `block` holds the key back until the delivery is retried, "
             "skipped or discarded, `skip` continues with the next one.",
             Surface(
@@ -266,14 +269,14 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = "block"
     signature: Annotated[
         Annotated[str, Meta(max_length=limits.ID)] | None,
-        _shown(
+        shown(
             "The profile whose signature is sent; null: the endpoint's own.",
             Surface(option="--signature", label="Sign like the profile", widget="profile", example="its own"),
         ),
     ] = None
     signature_scheme: Annotated[
         SigningScheme,
-        _shown(
+        shown(
             "How requests are signed. `v1`: HMAC with the secret. `v1a`: Ed25519, which receivers verify with a public "
             "key. `both`: the header of Standard Webhooks has both. `rfc9421`: Ed25519 in an HTTP message signature.",
             Surface(
@@ -291,7 +294,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = "v1"
     disable_after_failures: Annotated[
         Annotated[int, Meta(ge=0, le=limits.FAILURES)] | None,
-        _shown(
+        shown(
             "Consecutive failed attempts that disable the endpoint; 0: never; null: the profile's rule.",
             Surface(
                 option="--disable-after-failures",
@@ -303,7 +306,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ] = None
     disable_after_days: Annotated[
         Annotated[float, Meta(ge=0, le=limits.DAYS)] | None,
-        _shown(
+        shown(
             "Days of failures without a success that disable the endpoint; 0: never; null: the profile's rule.",
             Surface(
                 option="--disable-after-days",
@@ -389,6 +392,8 @@ RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "uid": _uid,
     "events": _events,
     "headers": header_problems,
+    "sensitive_headers": name_problems,
+    "auth": auth_problems,
     "filter": _filter,
     "channels": _channels,
     "include_fields": path_problems,

@@ -5,9 +5,13 @@ A receiver's failure is a value, not an exception: `HttpReply` when a status lin
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
+from msgspec import json
+
+from app.core.model.receiver_auth import OAuthClientCredentials
 
 HttpFailureKind = Literal[
     "timeout",  # no status line within the deadline
@@ -18,10 +22,42 @@ HttpFailureKind = Literal[
     "connect",  # any other failure to connect (unreachable, no route)
     "blocked_address",  # the egress guard refused the address, scheme or port
     "protocol",  # the peer's bytes are not an HTTP response
+    "token",  # the endpoint's token server gave no access token, so nothing was sent to the receiver
     "not_sent",  # no request could be built: no usable secret, or a header that cannot be written
 ]
 #: does not count against the endpoint's health, because the receiver is not at fault
 NOT_SENT: HttpFailureKind = "not_sent"
+
+
+class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """What an access token for an endpoint is fetched with; `auth` has its secret in plain text."""
+
+    #: the endpoint's id: tokens are never shared between endpoints
+    owner: str
+    auth: OAuthClientCredentials
+
+    def __repr__(self) -> str:
+        return f"TokenGrant({self.owner!r})"
+
+
+class TlsIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """A TLS client certificate with its private key, all in PEM."""
+
+    #: identifies the whole: endpoint, certificate, key and authority
+    key: str
+    certificate: str
+    private_key: str
+    #: authorities of the receiver's certificate; None: those of the service
+    authority: str | None
+
+    @classmethod
+    def of(cls, owner: str, *, certificate: str, private_key: str, authority: str | None) -> TlsIdentity:
+        """The identity of one endpoint."""
+        text = json.encode([owner, certificate, private_key, authority])
+        return cls(key=sha256(text).hexdigest(), certificate=certificate, private_key=private_key, authority=authority)
+
+    def __repr__(self) -> str:
+        return f"TlsIdentity({self.key[:8]!r})"
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +71,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     #: OPTIONS: a handshake
     method: Literal["POST", "OPTIONS"] = "POST"
+    #: what it is sent with beside its headers; None: nothing
+    credential: TokenGrant | TlsIdentity | None = None
 
 
 class HttpTiming(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from app.core.model.endpoint import Endpoint, SealedSecret
+from app.core.model.receiver_auth import MASK
 
-#: stands for a sealed value wherever headers are shown; in a change it keeps the present value
-MASK = "********"
 _NAMES = frozenset({"authorization", "proxy-authorization", "cookie"})
 _SUFFIXES = ("-key", "-token", "-secret")
 
@@ -21,39 +20,47 @@ class StoredHeaders(NamedTuple):
     sealed: dict[str, SealedSecret]
 
 
-def is_sensitive(name: str) -> bool:
-    """Whether the values of headers of that name are secrets."""
+def is_sensitive(name: str, marked: Collection[str] = ()) -> bool:
+    """Whether the values of headers of that name are secrets; `marked` are names that the customer says are."""
     lowered = name.lower()
-    return lowered in _NAMES or lowered.endswith(_SUFFIXES)
+    return lowered in _NAMES or lowered.endswith(_SUFFIXES) or any(lowered == each.lower() for each in marked)
 
 
-def masked(headers: Mapping[str, str]) -> dict[str, str]:
+def masked(headers: Mapping[str, str], marked: Collection[str] = ()) -> dict[str, str]:
     """The headers for output, also of an endpoint that was stored before values were sealed."""
-    return {name: MASK if is_sensitive(name) else value for name, value in headers.items()}
+    return {name: MASK if is_sensitive(name, marked) else value for name, value in headers.items()}
 
 
 def has_plain(endpoint: Endpoint) -> bool:
     """Whether the registry stores a sensitive value of the endpoint in plain text."""
-    return any(is_sensitive(name) and name not in endpoint.sealed_headers for name in endpoint.headers)
+    return any(
+        is_sensitive(name, endpoint.sensitive_headers or ()) and name not in endpoint.sealed_headers
+        for name in endpoint.headers
+    )
 
 
 def stored(
-    headers: Mapping[str, str], current: Endpoint | None, seal: Callable[[str], SealedSecret]
+    headers: Mapping[str, str],
+    current: Endpoint | None,
+    seal: Callable[[str], SealedSecret],
+    marked: Collection[str] = (),
 ) -> tuple[StoredHeaders, list[str]]:
-    """What to store of the headers of a request, and the names of those that are masked but have no present value."""
-    shown, sealed, unmatched = masked(headers), {}, []
+    """What to store of the headers of a request, and the names of those that are masked but have no present value.
+
+    A value that is sealed stays sealed when its name is no longer marked, until it is replaced: it is never shown.
+    """
+    shown, sealed, unmatched = masked(headers, marked), {}, []
     present = {name.lower(): name for name in current.headers} if current is not None else {}
     for name, value in headers.items():
-        if not is_sensitive(name):
-            continue
-        if value != MASK:
-            sealed[name] = seal(value)
-            continue
         former = present.get(name.lower())
-        if current is None or former is None:
-            unmatched.append(name)
-        elif former in current.sealed_headers:
+        if current is not None and former is not None and value == MASK and former in current.sealed_headers:
             sealed[name] = current.sealed_headers[former]
+        elif not is_sensitive(name, marked):
+            continue
+        elif value != MASK:
+            sealed[name] = seal(value)
+        elif current is None or former is None:
+            unmatched.append(name)
         else:
             sealed[name] = seal(current.headers[former])
     return StoredHeaders(shown, sealed), unmatched

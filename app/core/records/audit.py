@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.core.model.event import Mode
+from app.core.model.receiver_auth import SECRET_FIELDS
 from app.core.model.timestamps import iso
 
 #: the longest actor, and the longest detail or entity, in characters
@@ -21,6 +22,7 @@ _MAX_FIELD = 2048
 HIDDEN = "(hidden)"
 #: the action of an entry by which the read model learns that a tenant was deleted
 TENANT_DELETED = "tenant.delete"
+_AUTH_SECRETS = frozenset(SECRET_FIELDS.values())
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,7 +93,7 @@ def _bounded(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _redacted(name: str, value: Any) -> Any:
     """A field without secrets: signing secrets become their times (of signing keys the public half stays), header
-    values are hidden.
+    values and secrets of `auth` are hidden.
     """
     match name, value:
         case "secrets" | "signing_keys", list() | tuple():
@@ -99,6 +101,10 @@ def _redacted(name: str, value: Any) -> Any:
             return [{each: secret[each] for each in shown if secret.get(each) is not None} for secret in value]
         case "sealed_headers", dict():
             return {each: {"created_at_ms": sealed["created_at_ms"]} for each, sealed in value.items()}
+        case "sealed_auth", dict():
+            return {"created_at_ms": value["created_at_ms"]}
+        case "auth", dict():  # the registry takes secrets sealed only; this holds for whatever it may be sent
+            return {each: HIDDEN if each in _AUTH_SECRETS else text for each, text in value.items()}
         case "headers", dict():
             return dict.fromkeys(value, HIDDEN)
         case _:

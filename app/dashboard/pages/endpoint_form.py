@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,18 +16,20 @@ from app.core.model.endpoint_settings import (
     FIELDS,
     NAMES,
     EndpointSettings,
-    Widget,
     can_be_null,
     is_whole,
     meta_of,
     surface_of,
 )
-from app.core.model.sensitive_headers import masked
+from app.core.model.receiver_auth import MASK
+from app.core.model.sensitive_headers import is_sensitive, masked
+from app.core.model.setting_surface import Widget
+from app.dashboard.pages import auth_form
 from app.dashboard.request import PageContext, PageRequest
 from app.profiles.catalog import PROFILES
 
 #: fields whose errors name a place inside of their value
-_JSON_FIELDS = frozenset(field.name for field in FIELDS if surface_of(field).widget == "json")
+_JSON_FIELDS = frozenset(field.name for field in FIELDS if surface_of(field).widget in ("json", "auth"))
 
 
 class FormField(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,7 @@ def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, An
         "profiles": list(PROFILES),
         "profile": profile,
         "fields": fields(visit),
+        "auth_inputs": auth_form.INPUTS,
         "open": is_open(desk.api, caller.tenant),
         "types": types_of(desk.api, caller.tenant, caller.mode, profile),
     }
@@ -85,15 +88,30 @@ def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, An
 def filled(settings: EndpointSettings, version: int, offered: Collection[str]) -> dict[str, Any]:
     """The values of the form for an endpoint's own settings: empty where it has the default."""
     further = (each for each in settings.events if each not in offered and each != "*")
-    shown = msgspec.structs.replace(settings, headers=masked(settings.headers))
+    shown = msgspec.structs.replace(settings, headers=masked(settings.headers, settings.sensitive_headers or ()))
     values: dict[str, Any] = {field.name: _text(field, getattr(shown, field.name)) for field in FIELDS}
+    values |= auth_form.filled(settings.auth)
     return values | {"types": settings.events, "more_types": " ".join(further), "version": version}
 
 
 def sent(visit: PageRequest) -> dict[str, Any]:
-    """The submitted values of the form, to be shown again."""
-    names = [*NAMES, "more_types", "version", "profile", "secret", "key"]
-    return {name: visit.field(name) for name in names} | {"types": list(visit.form.get("types", []))}
+    """The submitted values of the form, to be shown again: all but secrets."""
+    names = [*NAMES, "more_types", "version", "profile", "key"]
+    values: dict[str, Any] = {name: visit.field(name) for name in names}
+    marked = _names(values["sensitive_headers"])
+    values |= auth_form.sent(visit) | {"headers": _without_secrets(values["headers"], marked)}
+    return values | {"types": list(visit.form.get("types", [])), "secret": ""}
+
+
+def _without_secrets(headers: str, marked: Collection[str]) -> str:
+    """The lines of custom headers, without the values of sensitive ones, and of lines that cannot be read."""
+    lines = []
+    for line in filter(None, (line.strip() for line in headers.splitlines())):
+        name, colon, value = line.partition(":")
+        name = name.strip() if colon else line.split(maxsplit=1)[0]
+        shown = "" if not colon or (is_sensitive(name, marked) and value.strip() != MASK) else value.strip()
+        lines.append(f"{name}: {shown}")
+    return "\n".join(lines)
 
 
 def errors(error: ApiError) -> dict[str, str]:
@@ -134,11 +152,14 @@ def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
         case "types":
             return _types(visit)
         case "pairs":
-            return pairs(field.name, text, surface_of(field).separator)
+            values = pairs(field.name, text, surface_of(field).separator)
+            if field.name == "headers":
+                _require_values(values, _names(visit.field("sensitive_headers")))
+            return values
         case "numbers":
             return _numbers(field.name, text)
         case "words":
-            return text.replace(",", " ").split() or None
+            return _names(text) or None
         case "number":
             return number(field.name, text, whole=is_whole(field))
         case "profile" | "expression":
@@ -147,6 +168,8 @@ def _value(field: msgspec.structs.FieldInfo, visit: PageRequest) -> Any:
             return _json(field.name, text)
         case "text" if can_be_null(field):
             return text or None
+        case "auth":
+            return auth_form.value(visit)
         case "choice" | "text" | "url":
             return text
 
@@ -179,13 +202,24 @@ def _types(visit: PageRequest) -> list[str]:
 def pairs(field: str, text: str, separator: str) -> dict[str, str]:
     """The lines of a field, each a name and a value. Raises `ApiError` 422."""
     by_name: dict[str, str] = {}
-    for line in filter(None, (line.strip() for line in text.splitlines())):
+    for number, line in enumerate(filter(None, (line.strip() for line in text.splitlines())), 1):
         name, sign, value = line.partition(separator)
-        if not sign:
+        if not sign:  # the line is not quoted: it may hold a secret
             wanted = "Name: value" if separator == ":" else f"name{separator}value"
-            raise invalid(FieldError(detail=f"{line!r}: write {wanted}", pointer=f"/{field}"))
+            raise invalid(FieldError(detail=f"entry {number}: write {wanted}", pointer=f"/{field}"))
         by_name[name.strip()] = value.strip()
     return by_name
+
+
+def _require_values(headers: Mapping[str, str], marked: Collection[str]) -> None:
+    """Raise `ApiError` 422 for sensitive headers without a value: a form that was refused does not repeat it."""
+    missing = [name for name, value in headers.items() if is_sensitive(name, marked) and not value]
+    if missing:
+        raise invalid(*(FieldError(detail=f"enter the value of {name}", pointer="/headers") for name in missing))
+
+
+def _names(text: str) -> list[str]:
+    return text.replace(",", " ").split()
 
 
 def _numbers(field: str, text: str) -> list[float] | None:

@@ -15,6 +15,7 @@ from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused, Unavailable
 from app.core.model.endpoint import Endpoint, last_disablement
 from app.core.model.event_types import includes
+from app.core.model.receiver_auth import EXPIRES_NOW_MS, EXPIRES_SOON_MS
 from app.core.readmodel.rows import DeliveryFilter, LastFailure
 from app.dashboard import hourly_charts
 from app.dashboard.pages import endpoint_form
@@ -98,6 +99,7 @@ async def page_of(
         "endpoint": endpoint,
         "fresh": fresh,
         "form": form,
+        "certificate": _certificate(desk, stored),
         "hold": last_disablement(stored) if stored else None,
         "secret": endpoint.secret if endpoint.secret is not msgspec.UNSET else None,
         "recent": None,
@@ -121,6 +123,14 @@ def test_types(desk: PageContext, endpoint: Webhook, recent: Sequence[str]) -> l
     opt_in = PROFILES[stored.profile].opt_in
     in_order = dict.fromkeys([*recent, *sorted({*exact, *_types(desk, stored)})])
     return sorted(in_order, key=lambda type_: not any(includes(pattern, type_, opt_in) for pattern in endpoint.events))
+
+
+def _certificate(desk: PageContext, endpoint: Endpoint | None) -> str | None:
+    """How urgently the endpoint needs a new client certificate, as the class of a chip; None: it has none."""
+    if endpoint is None or endpoint.auth_expires_at_ms is None:
+        return None
+    left_ms = endpoint.auth_expires_at_ms - desk.api.clock.now_ms()
+    return "bad" if left_ms <= EXPIRES_NOW_MS else "warn" if left_ms <= EXPIRES_SOON_MS else "good"
 
 
 def _types(desk: PageContext, endpoint: Endpoint) -> list[str]:

@@ -72,7 +72,15 @@ from app.roles.registry.verification import (
 
 #: the fields of an endpoint that `UpdateEndpoint` may change; others have commands of their own, or none. The profile
 #: is not among them, because the secret belongs to it: create another endpoint instead.
-CHANGEABLE = frozenset(NAMES) | {"status", "status_reason", "secrets", "signing_keys", "sealed_headers"}
+CHANGEABLE = frozenset(NAMES) | {
+    "status",
+    "status_reason",
+    "secrets",
+    "signing_keys",
+    "sealed_headers",
+    "sealed_auth",
+    "auth_expires_at_ms",
+}
 
 
 def decide(

@@ -12,6 +12,7 @@ from app.core.limits import DEFAULT_LIMITS, TenantLimits
 from app.core.model.clipping import clip
 from app.core.model.endpoint import Endpoint
 from app.core.model.event_types import EventType
+from app.core.model.receiver_auth import OAuthClientCredentials
 from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.core.records import audit
 from app.core.records.audit import AuditEntry
@@ -244,7 +245,7 @@ class RegistryRole:
         return value
 
     def _check_endpoint(self, endpoint: Endpoint, old: Endpoint | None) -> None:
-        """Refuse a new URL that the egress policy forbids, or a new pair of profile and secrets that cannot sign.
+        """Refuse a new URL or token URL that the egress policy forbids, or new secrets that cannot be used.
 
         Values that do not change are not checked: they may have been valid under other settings, and disabling an
         endpoint must always be possible.
@@ -253,6 +254,11 @@ class RegistryRole:
             problem = self._url_problem(endpoint.url)
             if problem is not None:
                 raise CommandRefused("invalid", f"url: {problem}")
+        token_url = _token_url(endpoint)
+        if token_url is not None and (old is None or _token_url(old) != token_url):
+            problem = self._url_problem(token_url)
+            if problem is not None:
+                raise CommandRefused("invalid", f"auth/token_url: {problem}")
         if old is None or _signing(old) != _signing(endpoint):
             problem = self._secret_problem(endpoint, self._clock.now_ms())
             if problem is not None:
@@ -260,4 +266,8 @@ class RegistryRole:
 
 
 def _signing(endpoint: Endpoint) -> tuple[object, ...]:
-    return endpoint.profile, endpoint.signature, endpoint.secrets, endpoint.signature_scheme, endpoint.signing_keys
+    return endpoint.profile, endpoint.signature, endpoint.signature_scheme, tuple(endpoint.sealed)
+
+
+def _token_url(endpoint: Endpoint) -> str | None:
+    return endpoint.auth.token_url if isinstance(endpoint.auth, OAuthClientCredentials) else None

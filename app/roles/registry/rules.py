@@ -16,7 +16,7 @@ from app.core.email import is_address
 from app.core.model.endpoint import Endpoint, SigningKey
 from app.core.model.endpoint_settings import NAMES, RULES, EndpointSettings
 from app.core.model.event_types import EventType, is_event_type
-from app.core.model.sensitive_headers import MASK
+from app.core.model.receiver_auth import MASK, MutualTls, auth_conflict, secret_in
 from app.core.model.shape_problems import shape_problems
 from app.core.model.tenant import ApiKey, Brand, Tenant
 
@@ -137,6 +137,22 @@ def _identity(endpoint: Endpoint, profiles: Collection[str]) -> Iterator[str]:
             if name.lower() in _OF_MESSAGE_SIGNATURES:
                 yield f"headers: {name} is set by the signature scheme rfc9421"
     yield from _sealed_headers(endpoint)
+    yield from _sealed_auth(endpoint)
+
+
+def _sealed_auth(endpoint: Endpoint) -> Iterator[str]:
+    secret, sealed = secret_in(endpoint.auth), endpoint.sealed_auth
+    if secret not in (None, MASK) or (secret is None) is not (sealed is None):
+        yield "auth: its secret is stored sealed, and the setting shows a mask"
+    if sealed is not None:
+        most = limits.PRIVATE_KEY if isinstance(endpoint.auth, MutualTls) else limits.AUTH_SECRET
+        if len(sealed.blob) * 3 // 4 - _SEAL_BYTES > 4 * most or len(sealed.key_id) > limits.ID:  # UTF-8
+            yield f"auth: its secret has at most {most} characters"
+    if isinstance(endpoint.auth, MutualTls) is (endpoint.auth_expires_at_ms is None):
+        yield "auth: a client certificate is stored with the time at which it expires"
+    conflict = auth_conflict(endpoint.auth, endpoint.headers, endpoint.url)
+    if conflict is not None:
+        yield f"auth: {conflict}"
 
 
 def signing_key_problems(signing_keys: Collection[SigningKey]) -> Iterator[str]:

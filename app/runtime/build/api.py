@@ -10,6 +10,7 @@ from importlib.metadata import version
 import structlog
 from aiohttp import web
 
+from app.adapters.http.client_certificates import read_certificate
 from app.adapters.http.listener import OnClosed
 from app.adapters.http.request_timing import timed
 from app.adapters.http.web_server import WebServer
@@ -100,6 +101,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             partition_for=shared.producer.partition_for,
             max_event_bytes=settings.max_event_bytes,
             schema_problem=schema_problem,
+            read_certificate=read_certificate,
             tokens=_tokens(settings, keyring),
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,

@@ -9,6 +9,7 @@ import pytest
 from app.core.diagnosis.surroundings import (
     ORIGINS,
     Connection,
+    judge_certificates,
     judge_egress,
     judge_schema,
     judge_secrets,
@@ -77,3 +78,17 @@ def test_secrets_that_no_key_opens_are_counted_and_expired_ones_ignored() -> Non
 )
 def test_only_a_newer_schema_stops_the_projection(there: str | None, usable: bool, severity: list[str]) -> None:
     assert [each.severity for each in judge_schema(there, "0006", usable)] == severity
+
+
+def test_client_certificates_are_a_warning_30_days_before_they_expire_and_an_error_7_days_before() -> None:
+    day_ms = 86_400_000
+    now_ms = 1_700_000_000_000
+    left = {1: 31, 2: 30, 3: 8, 4: 7, 5: -1}
+    endpoints = [endpoint(number, auth_expires_at_ms=now_ms + days * day_ms) for number, days in left.items()]
+    urgent, soon = judge_certificates([*endpoints, endpoint(6)], now_ms)
+    assert (urgent.severity, soon.severity) == ("error", "warning")
+    assert "2 endpoints" in urgent.problem and "within 7 days" in urgent.problem
+    assert "2 endpoints" in soon.problem and "within 30 days" in soon.problem
+    assert judge_certificates([endpoints[0], endpoint(6)], now_ms) == []
+    disabled = endpoint(7, auth_expires_at_ms=now_ms, status="disabled")
+    assert judge_certificates([disabled], now_ms) == []
