@@ -43,11 +43,13 @@ def longest(type_: Any, name: str = "") -> Any:
 def _value(type_: inspect.Type, name: str) -> Any:
     match type_:
         case inspect.UnionType(types=types):
-            return _value(next(each for each in types if not isinstance(each, inspect.NoneType)), name)
+            values = [_value(each, name) for each in types if not isinstance(each, inspect.NoneType)]
+            return max(values, key=lambda each: len(each) if isinstance(each, dict) else 0)
         case inspect.Metadata(type=inner):
             return _value(inner, name)
-        case inspect.StructType(fields=fields):
-            return {each.encode_name: _value(each.type, each.encode_name) for each in fields}
+        case inspect.StructType(fields=fields, tag_field=tag_field, tag=tag):
+            tagged = {} if tag_field is None else {tag_field: tag}
+            return tagged | {each.encode_name: _value(each.type, each.encode_name) for each in fields}
         case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
             return [_value(item, name)] * 2
         case inspect.TupleType(item_types=items):

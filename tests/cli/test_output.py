@@ -92,6 +92,13 @@ GROUP_ROWS = [
 ]
 STEPS = [TopicDrift(spec, LONG) for spec in topics_of(load({}, None)).specs]
 STEP_ROWS = [{"step": each.sentence(), "topic": each.spec.name, "kind": "drift"} for each in STEPS]
+INPUT = {
+    "input": "orders-of-the-eastern-warehouse",
+    "topic": "warehouse.eu-central-1.outbox.event.order",
+    "state": "absent",
+    "partitions": 96,
+    "behind": 1_234_567,
+}
 #: command over Kafka → its arguments, what its work returns, and the JSON that it prints
 OVER_KAFKA: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "endpoints list": ((), [longest(Endpoint)] * 2, None),
@@ -106,6 +113,7 @@ OVER_KAFKA: dict[str, tuple[tuple[str, ...], Any, Any]] = {
     "ordering show": ((ENDPOINT,), [QUEUE, QUEUE], None),
     "groups show": ((), {"dispatch": STANDING}, GROUP_ROWS),
     "readmodel status": ((), (TABLES, True), TABLES),
+    "inputs plan": ((), ([INPUT], ()), [INPUT]),
     "topics plan": ((), STEPS, STEP_ROWS),
     "topics verify": ((), STEPS, STEP_ROWS),
 }
@@ -147,6 +155,7 @@ def over_kafka(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return OVER_KAFKA[command][1]
 
     monkeypatch.setattr(process_context, "run", run)
+    monkeypatch.setattr("app.cli.commands.inputs._inputs", lambda: None)
 
 
 def fits(text: str) -> None:

@@ -22,7 +22,7 @@ from app.core.exit_codes import ExitCode
 if TYPE_CHECKING:
     from app.cli.configuration.carry_out import NewSecret, Run
     from app.cli.configuration.desired import Desired
-    from app.cli.configuration.live import Source
+    from app.cli.configuration.live import TypesOwner
     from app.cli.configuration.plan import Plan
     from app.cli.connect.api_target import ApiTarget
 
@@ -92,7 +92,7 @@ def apply_files(files: list[str], tenant: str | None, mode: ModeOption, choices:
     _carry_out(desired, target, own, choices)
 
 
-def _carry_out(desired: Desired, target: ApiTarget, own: Source, choices: Choices) -> None:
+def _carry_out(desired: Desired, target: ApiTarget, own: TypesOwner, choices: Choices) -> None:
     from app.adapters.http.api_client import ApiClient
     from app.cli.configuration import report
     from app.cli.configuration.live import read_live
@@ -120,7 +120,7 @@ def _carry_out(desired: Desired, target: ApiTarget, own: Source, choices: Choice
     _end(run, choices)
 
 
-def _target(desired: Desired, tenant: str | None, mode: ModeOption) -> tuple[ApiTarget, Source]:
+def _target(desired: Desired, tenant: str | None, mode: ModeOption) -> tuple[ApiTarget, TypesOwner]:
     """The API with the right token, and the owner of event types without a tenant."""
     has_endpoints = any(not scope.tenant for scope in desired.scopes)
     if desired.tenants and (tenant is not None or has_endpoints):

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from app.adapters.http.api_client import ApiClient
 
 #: the owner of event types that are described without a tenant
-Source = Literal["tenant", "installation"]
+TypesOwner = Literal["tenant", "installation"]
 #: requests at the same time
 AT_ONCE = 8
 
 
-async def read_live(api: ApiClient, desired: Desired, own: Source) -> Live:
+async def read_live(api: ApiClient, desired: Desired, own: TypesOwner) -> Live:
     """What the service has of the tenants and modes that the files name; `own` are the event types without a tenant."""
     live = Live()
     if desired.tenants:
@@ -56,7 +56,7 @@ def acting(api: ApiClient, scope: Scope) -> ApiClient:
     return api.acting_as(scope.tenant, scope.mode) if scope.tenant else api
 
 
-async def _read(api: ApiClient, live: Live, endpoints: set[Scope], types: set[Scope], own: Source) -> None:
+async def _read(api: ApiClient, live: Live, endpoints: set[Scope], types: set[Scope], own: TypesOwner) -> None:
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def entries(scope: Scope, what: str) -> list[Any]:
