@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from app.adapters.http.client_certificates import read_certificate
 from app.adapters.secrets.tokens import new_signing_secret
 from app.cli.connect import process_context
 from app.cli.connect.registry_session import RegistrySession, session
@@ -151,6 +150,7 @@ def _stored_headers(
         raise CommandRefused("invalid", f"headers: {'; '.join(problems)}")
     if not any(is_sensitive(name, marked or ()) for name in headers) and MASK not in headers.values():
         return StoredHeaders(dict(headers), {})
+
     ring, now_ms = process_context.keyring(registry.settings), registry.clock.now_ms()
     result, unmatched = stored(
         headers, current, lambda value: ring.seal(value, owner.secret_owner, now_ms), marked or ()
@@ -184,6 +184,8 @@ def _stored_auth(
         raise CommandRefused("invalid", f"auth{'; '.join(problems)}")
     if auth is None:
         return StoredAuth()
+    from app.adapters.http.client_certificates import read_certificate  # loads cryptography
+
     ring, now_ms = process_context.keyring(registry.settings), registry.clock.now_ms()
     vault = AuthVault(
         seal=lambda secret: ring.seal(secret, owner.secret_owner, now_ms),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeGuard
 
@@ -80,6 +80,13 @@ def parse(filter_: Mapping[str, Any]) -> ParsedFilter:
         if size > limits.FILTER_BYTES:
             parser.report("", f"has {size} bytes of JSON, at most {limits.FILTER_BYTES} are allowed")
     return ParsedFilter(None if parser.problems else root, parser.problems, parser.size)
+
+
+def filter_problems(filter_: Mapping[str, Any] | None) -> Iterator[str]:
+    """A sentence for each problem of the setting `filter`, which begins with the problem's JSON Pointer into it."""
+    if filter_ is not None:
+        for problem in parse(filter_).problems:
+            yield f"{problem.pointer}: {problem.sentence}" if problem.pointer else problem.sentence
 
 
 class _Parser:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from app.core import limits
-from app.core.filters.parsing import parse
+from app.core.filters.parsing import filter_problems
 from app.core.model.channels import CHANNEL_PATTERN, is_channel
 from app.core.model.custom_headers import header_problems, name_problems
 from app.core.model.event_types import is_pattern
@@ -379,12 +379,6 @@ def _schedule(schedule: tuple[float, ...] | None) -> Iterator[str]:
         yield "all delays together are at most 30 days"
 
 
-def _filter(filter_: Mapping[str, Any] | None) -> Iterator[str]:
-    if filter_ is not None:
-        for problem in parse(filter_).problems:
-            yield f"{problem.pointer}: {problem.sentence}" if problem.pointer else problem.sentence
-
-
 #: field → a check that its type cannot express; the check yields a sentence for each problem, which may begin with a
 #: JSON Pointer into the field's value
 RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
@@ -394,7 +388,7 @@ RULES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "headers": header_problems,
     "sensitive_headers": name_problems,
     "auth": auth_problems,
-    "filter": _filter,
+    "filter": filter_problems,
     "channels": _channels,
     "include_fields": path_problems,
     "transform": transform_problems,
