@@ -109,6 +109,9 @@ async def test_an_event_after_the_answer_sees_the_change_in_other_processes(
         producer(broker.bootstrap) as kafka,
     ):
         key = await one.key("acme")
+        async with asyncio.timeout(PATIENCE_S):
+            while (await two.ask("GET", "/v1/webhooks", key=key)).status == 401:  # it has not read of the key yet
+                await pause(0.05)
         stop = asyncio.Event()
 
         async def load() -> None:

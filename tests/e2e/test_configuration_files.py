@@ -87,8 +87,8 @@ async def test_an_interrupted_run_is_continued(shared: Service, operator: Operat
     endpoints = [{"uid": f"e{number}", "url": f"https://e{number}.example", "events": "*"} for number in range(600)]
     file = operator.folder / "many.json"
     file.write_text(json.dumps({"tenants": [{"id": tenant, "live": {"endpoints": endpoints}}]}))
-    process = await operator.start("apply", "-f", str(file))
     key = await shared.key(tenant)
+    process = await operator.start("apply", "-f", str(file))
     async with asyncio.timeout(PATIENCE_S):
         while not (await shared.ask("GET", "/v1/webhooks", key=key)).body["data"]:
             await asyncio.sleep(0)

@@ -97,7 +97,7 @@ async def register(page: Page) -> None:
 async def create_endpoint(page: Page, tenant: str, customer: Receiver) -> None:
     await page.goto(f"{tenant}/overview")
     await page.get_by_role("link", name="Create an endpoint").click()
-    await page.get_by_label("URL").fill(customer.url)
+    await page.get_by_role("textbox", name="URL", exact=True).fill(customer.url)
     await page.get_by_label("Description").fill("<i>orders</i>")
     await page.get_by_text("all events (*)").click()
     await page.get_by_text("More settings").click()
