@@ -84,7 +84,7 @@ async def test_a_thousand_endpoints_move_from_svix(shared: Service, operator: Op
 
 async def test_an_interrupted_run_is_continued(shared: Service, operator: Operator) -> None:
     tenant = f"acme-{token_hex(4)}"
-    endpoints = [{"uid": f"e{number}", "url": f"https://e{number}.example", "events": "*"} for number in range(600)]
+    endpoints = [{"uid": f"e{number}", "url": f"https://e{number}.example", "events": "*"} for number in range(1500)]
     file = operator.folder / "many.json"
     file.write_text(json.dumps({"tenants": [{"id": tenant, "live": {"endpoints": endpoints}}]}))
     key = await shared.key(tenant)
@@ -97,9 +97,9 @@ async def test_an_interrupted_run_is_continued(shared: Service, operator: Operat
     assert process.returncode == 130 and "were not tried. The same command continues" in err.decode(), err.decode()
     assert "0 failed" in err.decode()
     begun = await operator.endpoints(tenant)
-    assert 0 < len(begun) < 600
+    assert 0 < len(begun) < 1500
     done = await operator("apply", "-f", str(file))
-    assert f"{600 - len(begun)} to create, 0 to change, 0 to delete" in done
+    assert f"{1500 - len(begun)} to create, 0 to change, 0 to delete" in done
     assert sorted(each["uid"] for each in await operator.endpoints(tenant)) == sorted(each["uid"] for each in endpoints)
 
 
