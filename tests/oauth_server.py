@@ -6,14 +6,13 @@ accepted), `/tokens` (how many were issued), `/revoke` (revokes all of them) and
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.patience import PATIENCE_S
 from tests.ports import free_port
+from tests.server_process import server_process
 
 CLIENT, SECRET, AUDIENCE = "hook:stream", "client s3cr3t: %+/", "https://hooks.example"
 USER, PASSWORD = "hooks", "p4ssw0rd-of-acme"
@@ -121,28 +120,9 @@ def _serve(port: int) -> None:
 async def oauth_server() -> AsyncIterator[str]:
     """Its base URL, as long as the context."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.oauth_server", str(port)),
-        env=os.environ | {"AUTHLIB_INSECURE_TRANSPORT": "1"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    assert process.returncode is None, "the OAuth server has ended"
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    break
+    environment = os.environ | {"AUTHLIB_INSECURE_TRANSPORT": "1"}
+    async with server_process(port, "tests.oauth_server", str(port), env=environment):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 if __name__ == "__main__":

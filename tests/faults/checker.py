@@ -6,7 +6,7 @@ Pure: it shares no code with the service and asks it nothing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,15 +134,15 @@ def judge(
     slack = record_lag(seen, targets, hits, windows)
     for target in targets:
         mine = by_path.pop(target.path, [])
-        expected = wanted(target, events)
+        expected, unheard = wanted(target, events), _unheard(target, seen)
         verdict.deliveries += len(expected)
-        verdict.broken += _states(verdict, target, expected, ended, mine, seen)
+        verdict.broken += _states(verdict, target, expected, ended, mine, seen, unheard)
         verdict.broken += _strangers(target, expected, mine)
         verdict.broken += _attempts(verdict, target, mine, seen)
         verdict.broken += _sequences(target, mine)
         if target.fifo:
-            verdict.broken += _order(target, mine, seen)
-            verdict.broken += _overlaps(verdict, target, mine, seen)
+            verdict.broken += _order(target, mine, unheard)
+            verdict.broken += _overlaps(verdict, target, mine, unheard)
         verdict.broken += _forks(verdict, target, mine, orderly=orderly)
         verdict.broken += _repetitions(verdict, target, mine, windows, slack)
     verdict.broken += [f"{path}: {len(left)} requests that nobody should have sent" for path, left in by_path.items()]
@@ -172,12 +172,12 @@ def _states(
     ended: dict[tuple[str, str], set[str]],
     hits: list[Hit],
     seen: Seen,
+    unheard: Mapping[str, set[int]],
 ) -> Iterator[str]:
     """Exactly one final state for each delivery, and it says what the receiver and the dead letters say."""
     taken = {hit.event_id for hit in hits if hit.succeeded}
-    unheard = _unheard(target, seen)
     # A receiver that said yes only after the timeout of its attempt may have a delivery that is dead.
-    in_time = {hit.event_id for hit in hits if hit.succeeded and hit.attempt not in unheard[hit.event_id]}
+    in_time = {hit.event_id for hit in hits if hit.succeeded and hit.attempt not in unheard.get(hit.event_id, ())}
     runs = Counter((hit.event_id, hit.attempt) for hit in hits)
     twice = {event for (event, _), times in runs.items() if times > 1}
     letters = {event for event, endpoint, reason in seen.dead if endpoint == target.endpoint and reason != ASIDE}
@@ -229,7 +229,7 @@ def _unheard(target: Target, seen: Seen) -> dict[str, set[int]]:
     for each in seen.attempts:
         if each["endpoint_id"] == target.endpoint and each["result"] == TIMEOUT:
             numbers[each["event_id"]].add(each["attempt"])
-    return numbers
+    return dict(numbers)
 
 
 def _attempts(verdict: Verdict, target: Target, hits: Sequence[Hit], seen: Seen) -> Iterator[str]:
@@ -270,12 +270,12 @@ def _sequences(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
             yield f"{target.path} {key}: sequences with gaps or twice, {len(counted)} events up to {counted[-1]}"
 
 
-def _order(target: Target, hits: Iterable[Hit], seen: Seen) -> Iterator[str]:
+def _order(target: Target, hits: Iterable[Hit], unheard: Mapping[str, set[int]]) -> Iterator[str]:
     """A delivery begins only after all before it in its key have succeeded, or have used up their attempts.
 
     After the timeout of a last attempt the receiver may still be busy with it, or may never have seen it.
     """
-    used_up = {event for event, numbers in _unheard(target, seen).items() if max(numbers) >= target.attempts}
+    used_up = {event for event, numbers in unheard.items() if max(numbers) >= target.attempts}
     lines: dict[str, list[Hit]] = defaultdict(list)
     for hit in hits:
         lines[hit.ordering_key].append(hit)
@@ -296,12 +296,11 @@ def _order(target: Target, hits: Iterable[Hit], seen: Seen) -> Iterator[str]:
                 yield f"{target.path} {key}: sequence {hit.sequence} began before {ahead[hit.sequence]} was over"
 
 
-def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit], seen: Seen) -> Iterator[str]:
+def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit], unheard: Mapping[str, set[int]]) -> Iterator[str]:
     """Of an ordering key one request at a time; one that is repeated may still be under way at the receiver.
 
     So may one after its timeout; that its delivery was over when the next one began, `_order` judges.
     """
-    unheard = _unheard(target, seen)
     lines: dict[str, list[Hit]] = defaultdict(list)
     for hit in sorted(hits, key=lambda each: each.started):
         lines[hit.ordering_key].append(hit)
@@ -310,7 +309,7 @@ def _overlaps(verdict: Verdict, target: Target, hits: Iterable[Hit], seen: Seen)
         for hit in line:
             lasting = [each for each in lasting if each.ended > hit.started]
             for each in lasting:
-                if each.event_id != hit.event_id and each.attempt not in unheard[each.event_id]:
+                if each.event_id != hit.event_id and each.attempt not in unheard.get(each.event_id, ()):
                     verdict.overlaps += 1
                     yield f"{target.path} {key}: sequence {hit.sequence} began while {each.sequence} was under way"
             lasting.append(hit)
