@@ -5,8 +5,9 @@ Pure: it shares no code with the service and asks it nothing.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ COMMITTED_S = 0.6
 AFTERMATH_S = 5.0
 FINAL = {"delivered", "dead", "cancelled"}
 #: what the service tells of an attempt that no receiver can have seen, and how many of them a busy machine explains
-UNCONNECTED, UNCONNECTED_SHARE = "no connection within", 0.10
+UNSENT, UNSENT_SHARE = re.compile("no connection within|^token:"), 0.10
 TIMEOUT = "timeout"
 #: a copy of an ordered delivery turned up behind its successor
 OUTRUN = "superseded"
@@ -37,6 +38,8 @@ class Target:
     path: str
     #: event types; empty: every `order.*`
     types: frozenset[str] = frozenset()
+    #: its filter; None: no event is refused
+    accepts: Callable[[Mapping[str, Any]], bool] | None = None
     #: the ids of all that it should get, where its subscription has changed meanwhile
     only: set[str] | None = None
     fifo: bool = False
@@ -87,6 +90,7 @@ def wanted(target: Target, events: dict[str, dict[str, Any]]) -> set[str]:
         key
         for key, event in events.items()
         if (event["type"] in target.types if target.types else event["type"].startswith("order."))
+        and (target.accepts is None or target.accepts(event))
     }
 
 
@@ -221,6 +225,8 @@ def _strangers(target: Target, expected: set[str], hits: Iterable[Hit]) -> Itera
             yield f"{target.path}: got {hit.event_id or 'a request without an id'}, which is not for it"
         if not hit.verified:
             yield f"{target.path} {hit.event_id}: the signature does not hold"
+        if hit.missing:
+            yield f"{target.path} {hit.event_id}: the request is without {hit.missing}"
 
 
 def _unheard(target: Target, seen: Seen) -> dict[str, set[int]]:
@@ -240,10 +246,10 @@ def _attempts(verdict: Verdict, target: Target, hits: Sequence[Hit], seen: Seen)
     told: dict[str, dict[int, str]] = defaultdict(dict)
     for each in seen.attempts:
         if each["endpoint_id"] == target.endpoint:
-            told[each["event_id"]][each["attempt"]] = each.get("error") or each["result"]
+            told[each["event_id"]][each["attempt"]] = f"{each['result']}: {each.get('error') or ''}"
     late = 0
     for event, made in numbers.items():
-        unconnected = {number for number, error in told[event].items() if UNCONNECTED in error}
+        unconnected = {number for number, error in told[event].items() if UNSENT.search(error)}
         late += len(unconnected - made)
         last = max(made | unconnected)
         if made | unconnected != set(range(1, last + 1)):
@@ -251,7 +257,7 @@ def _attempts(verdict: Verdict, target: Target, hits: Sequence[Hit], seen: Seen)
         if last > target.attempts:
             yield f"{target.path} {event}: {last} attempts, and the schedule has {target.attempts}"
     verdict.unconnected += late
-    if late > max(5, len(hits) * UNCONNECTED_SHARE):
+    if late > max(5, len(hits) * UNSENT_SHARE):
         yield f"{target.path}: {late} attempts found no connection in time, beside {len(hits)} that did"
 
 
@@ -266,7 +272,7 @@ def _sequences(target: Target, hits: Iterable[Hit]) -> Iterator[str]:
         if any(len(each) > 1 for each in of_events.values()):
             yield f"{target.path} {key}: an event with two sequences"
         counted = sorted(min(each) for each in of_events.values())
-        if not target.types and counted != list(range(1, len(counted) + 1)):
+        if not target.types and target.accepts is None and counted != list(range(1, len(counted) + 1)):
             yield f"{target.path} {key}: sequences with gaps or twice, {len(counted)} events up to {counted[-1]}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 HANGS_S = 30.0
+_TOKEN_LASTS_S = 5
 #: answers of a hostile receiver: bytes, and whether they say that it has the event
 HOSTILE: dict[str, tuple[bytes, bool]] = {
     "huge headers": (
@@ -39,6 +41,8 @@ class Hit:
     ordering_key: str
     replay: str
     verified: bool
+    #: what its receiver misses in it, beside the signature; empty: nothing
+    missing: str
     #: seconds of the loop's clock; `ended` is when it was answered or given up
     started: float
     ended: float = 0.0
@@ -51,6 +55,23 @@ class Hit:
     def succeeded(self) -> bool:
         """Whether the receiver has said that it has it."""
         return self.status == 200
+
+
+@dataclass(slots=True)
+class TokenServer:
+    """Issues access tokens that must be renewed within the round."""
+
+    name: str
+    issued: int = 0
+
+    def issue(self) -> dict[str, object]:
+        """The answer to a request for a token."""
+        self.issued += 1
+        return {"access_token": f"{self.name}-{self.issued}", "token_type": "Bearer", "expires_in": _TOKEN_LASTS_S}
+
+    def knows(self, authorization: str) -> bool:
+        """Whether a header carries a token that was issued; it is taken after its end, too, as most receivers do."""
+        return authorization in {f"Bearer {self.name}-{number}" for number in range(1, self.issued + 1)}
 
 
 @dataclass(slots=True)
@@ -73,6 +94,10 @@ class Manners:
     exactly: bool = False
     #: it answers in ways that no server should (HOSTILE)
     hostile: bool = False
+    #: it takes only CloudEvents in structured mode
+    cloud_events: bool = False
+    #: it takes only requests with an access token of this issuer
+    tokens: TokenServer | None = None
     hits: list[Hit] = field(default_factory=list)
 
 
@@ -81,6 +106,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self._manners: dict[str, Manners] = {}
+        self._token_servers: dict[str, TokenServer] = {}
         self._seen: Counter[tuple[str, str]] = Counter()
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -108,18 +134,25 @@ class Receiver:
         """From now on requests to `path` are treated so."""
         self._manners[path] = manners
 
+    def serve_tokens(self, path: str) -> TokenServer:
+        """From now on `path` is the token URL of an authorisation server."""
+        server = self._token_servers[path] = TokenServer(path.strip("/").replace("/", "-"))
+        return server
+
     def forget(self, path: str) -> None:
         """The path is over; what still comes gets 410."""
         self._manners.pop(path, None)
         self._seen = Counter({name: times for name, times in self._seen.items() if name[0] != path})
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
+        if request.path in self._token_servers:
+            return web.json_response(self._token_servers[request.path].issue())
         manners = self._manners.get(request.path)
         if manners is None:
             return web.Response(status=410)
         body = await request.read()
         loop = asyncio.get_running_loop()
-        hit = _hit(request.path, request.headers, _verified(manners.secret, body, request.headers), loop.time())
+        hit = _hit(request.path, request.headers, manners, body, loop.time())
         manners.hits.append(hit)
         turn = self._seen[hit.path, hit.event_id]
         self._seen[hit.path, hit.event_id] += 1
@@ -178,7 +211,7 @@ class Receiver:
         return web.Response(status=hit.status)
 
 
-def _hit(path: str, headers: Mapping[str, str], verified: bool, now: float) -> Hit:
+def _hit(path: str, headers: Mapping[str, str], manners: Manners, body: bytes, now: float) -> Hit:
     return Hit(
         path=path,
         event_id=headers.get("webhook-id", ""),
@@ -186,9 +219,20 @@ def _hit(path: str, headers: Mapping[str, str], verified: bool, now: float) -> H
         sequence=int(headers.get("webhook-sequence", "0")),
         ordering_key=headers.get("webhook-ordering-key", ""),
         replay=headers.get("webhook-replay", ""),
-        verified=verified,
+        verified=_verified(manners.secret, body, headers),
+        missing=_missing(manners, body, headers),
         started=now,
     )
+
+
+def _missing(manners: Manners, body: bytes, headers: Mapping[str, str]) -> str:
+    if manners.tokens is not None and not manners.tokens.knows(headers.get("authorization", "")):
+        return "an access token"
+    if manners.cloud_events:
+        event = json.loads(body) if headers.get("content-type", "").startswith("application/cloudevents+json") else {}
+        if event.get("specversion") != "1.0" or event.get("id") != headers.get("webhook-id"):
+            return "a CloudEvent"
+    return ""
 
 
 def _verified(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:

@@ -140,6 +140,8 @@ class Scene:
         await self.endpoint("steady")
         await self.endpoint("flaky", flaky=0.15)
         await self.endpoint("ordered", fifo=True, flaky=0.1, failures=2, takes_s=0.005)
+        if not RELEASES.keys() & set(faults):  # an older release may not know what it asks for
+            await self.shaped()
         if self.dice.random() < 0.5:
             await self.endpoint("dead", dead=True, types=frozenset({"order.closed"}))
         if self.dice.random() < 0.3:
@@ -147,6 +149,20 @@ class Scene:
         for name in faults:
             if name in guests.ENDPOINTS:
                 await guests.ENDPOINTS[name](self)
+
+    async def shaped(self) -> None:
+        """Its events are filtered, sent as CloudEvents, and with an access token that is renewed within the round."""
+        path = f"/{self.tenant}/token"
+        tokens = self.stage.receiver.serve_tokens(path)
+        auth = {
+            "type": "oauth2_client_credentials",
+            "token_url": self.stage.receiver.url(path),
+            "client_id": self.tenant,
+            "client_secret": "a secret of the round",
+        }
+        wanted = {"filter": {"data": {"n": {"$gte": EVENTS // 2}}}, "envelope": "cloudevents-structured", "auth": auth}
+        target = await self.endpoint("shaped", more=wanted, flaky=0.1, failures=2, cloud_events=True, tokens=tokens)
+        target.accepts = lambda event: bool(event["data"].get("n", -1) >= EVENTS // 2)
 
     async def register(self) -> None:
         """The tenant, with a key of its own."""
@@ -252,9 +268,13 @@ class Scene:
         schedule: Sequence[float] = SCHEDULE,
         url: str = "",
         watched: bool = True,
+        more: Mapping[str, Any] | None = None,
         **manners: Any,
     ) -> Target:
-        """One more; `url`: not at our receiver. Nobody asks what becomes of it where it is not `watched`."""
+        """One more, with `more` fields; `url`: not at our receiver.
+
+        Nobody asks what becomes of it where it is not `watched`.
+        """
         path = f"/{self.tenant}/{name}"
         body = {
             "url": url or self.stage.receiver.url(path),
@@ -263,6 +283,7 @@ class Scene:
             "schedule": list(schedule),
             "ordering": "fifo" if fifo else "none",
             "on_exhausted": "skip",
+            **(more or {}),
         }
         made = await self._ask("POST", "/v1/webhooks", body)
         behaves = Manners(secret=made["secret"], seed=self._seed, **manners)

@@ -25,6 +25,7 @@ def hit(event: str, at: float, attempt: int = 1, status: int = 200, **more: Any)
         ordering_key="k",
         replay="",
         verified=True,
+        missing="",
         started=at,
         ended=at + 0.5,
         status=status,
@@ -111,6 +112,10 @@ def break_a_signature(seen: Seen, hits: list[Hit]) -> None:
     hits[0].verified = False
 
 
+def forget_the_token(seen: Seen, hits: list[Hit]) -> None:
+    hits[0].missing = "an access token"
+
+
 def send_to_the_wrong_one(seen: Seen, hits: list[Hit]) -> None:
     hits.append(hit("e9", 6, sequence=4))
 
@@ -135,6 +140,7 @@ def send_to_nobody(seen: Seen, hits: list[Hit]) -> None:
         skip_an_attempt,
         try_once_too_often,
         break_a_signature,
+        forget_the_token,
         send_to_the_wrong_one,
         send_to_nobody,
     ],
@@ -291,3 +297,21 @@ def test_a_slow_machine_has_as_much_longer_to_commit_as_its_records_take() -> No
     windows[0] = Window("kill", 4.4, 11.0)  # e3 was under way: what it took says nothing of the machine
     seen.read_at = {("e1", "ep", 1): 1.6, ("e3", "ep", 1): 99.0}
     assert record_lag(seen, targets, hits, windows) == pytest.approx(0.1)
+
+
+def test_an_event_that_the_filter_refuses_is_not_for_the_endpoint() -> None:
+    seen, targets, hits, windows = story()
+    targets[0].accepts = lambda event: event["id"] != "e1"
+    (broken,) = judge(seen, targets, hits, windows).broken
+    assert "got e1" in broken
+    seen.attempts.pop(0)
+    hits.pop(0)
+    assert judge(seen, targets, hits, windows).broken == [], "numbers of refused events are gaps"
+
+
+def test_an_attempt_without_an_access_token_reaches_no_receiver() -> None:
+    seen, targets, hits, windows = story()
+    hits.pop(1)
+    assert judge(seen, targets, hits, windows).broken
+    seen.attempts[1]["result"] = "token"
+    assert judge(seen, targets, hits, windows).broken == []
