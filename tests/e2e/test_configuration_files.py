@@ -63,7 +63,7 @@ async def test_a_thousand_endpoints_move_from_svix(shared: Service, operator: Op
     tenant = f"acme-{token_hex(4)}"
     async with inbox() as (box, base):
         first = svix_export.endpoint(
-            1, uid="shop", url=f"{base}/recall/moved", filterTypes=["order.paid"], disabled=False
+            1, uid="shop", url=f"{base}/recall/moved", eventTypes=["order.paid"], disabled=False
         )
         rest = [svix_export.endpoint(number) for number in range(2, 1001)]
         export = operator.folder / "svix.json"

@@ -47,9 +47,9 @@ async def test_a_thousand_endpoints_of_svix(stage: Stage, commands: Commands) ->
             endpoint = stage.feed.directory.endpoint_named(tenant, "live", uid)
             assert endpoint is not None
             assert (endpoint.url, endpoint.description) == (each["url"], each["description"])
-            assert list(endpoint.events) == (each["filterTypes"] or ["*"])
+            assert list(endpoint.events) == (each["eventTypes"] or ["*"])
             assert endpoint.status == ("disabled" if each["disabled"] else "active")
-            assert (endpoint.rate_limit, endpoint.metadata) == (each["rateLimit"], each["metadata"])
+            assert (endpoint.rate_limit, endpoint.metadata) == (each["throttleRate"], each["metadata"])
             assert list(endpoint.channels or []) == (each["channels"] or [])
             assert endpoint.headers == each["headers"]["headers"] and endpoint.signature == "recall"
             assert endpoint.envelope == "raw"
@@ -61,9 +61,20 @@ def test_the_export_is_as_svix_documents_it() -> None:
         svix.models.ApplicationOut.model_validate(each)
         page = svix.models.ListResponseEndpointOut.model_validate(each["endpoints"])
         assert len(page.data) == 50
+        names = {field.alias for field in svix.models.EndpointOut.model_fields.values()}
         for endpoint in each["endpoints"]["data"]:
+            assert endpoint.keys() - {"secret", "headers"} == names, "the library ignores names that it does not know"
             svix.models.EndpointSecretOut.model_validate(endpoint["secret"])
             svix.models.EndpointHeadersOut.model_validate(endpoint["headers"])
+
+
+async def test_names_of_svix_before_2026_count(stage: Stage, commands: Commands) -> None:
+    former = svix_export.endpoint(1, uid="former", filterTypes=["user.created"], rateLimit=7)
+    del former["eventTypes"], former["throttleRate"]
+    done = await run(commands, "svix", svix_export.page([former]), "--tenant", "acme", "--apply")
+    endpoint = stage.feed.directory.endpoint_named("acme", "live", "former")
+    assert done.code == 0 and endpoint is not None
+    assert (list(endpoint.events), endpoint.rate_limit) == (["user.created"], 7)
 
 
 async def test_secrets_are_files_of_the_owner(commands: Commands) -> None:
@@ -93,17 +104,17 @@ async def test_hostile_values_are_skipped_and_listed(stage: Stage, commands: Com
         svix_export.endpoint(4, uid=".."),
         svix_export.endpoint(5, uid={"$ne": 1}, id=7),
         svix_export.endpoint(6, uid="good", url="https://another.example"),
-        svix_export.endpoint(7, filterTypes=["a..b"]),
+        svix_export.endpoint(7, eventTypes=["a..b"]),
         svix_export.endpoint(8, url="javascript:alert(1)"),
     ]
     partly = [
-        svix_export.endpoint(10, uid="p0", metadata={"a": "x" * 9999}, rateLimit=1e99, description="d" * 5000),
+        svix_export.endpoint(10, uid="p0", metadata={"a": "x" * 9999}, throttleRate=1e99, description="d" * 5000),
         svix_export.endpoint(11, uid="p1", secret={"key": "whsk_" + "c2VjcmV0" * 4}),
         svix_export.endpoint(13, uid="p2", secret="not base64!"),
         svix_export.endpoint(
             14, uid="p3", headers={"headers": {"Host": "x", "X-B": "a\r\nb", "X-C": 5}, "sensitive": ["S"]}
         ),
-        svix_export.endpoint(16, uid="p4", filterTypes=["a..b", "a.b", 5]),
+        svix_export.endpoint(16, uid="p4", eventTypes=["a..b", "a.b", 5]),
         svix_export.endpoint(17, uid="n" * 256, description="\x1b[31mred\u2028", secret="file:/etc/passwd"),
         svix_export.endpoint(19, uid="p6", channels=["with space"]),
     ]

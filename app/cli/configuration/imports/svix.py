@@ -2,7 +2,8 @@
 
 Accepted are the list of one application's endpoints (pages after each other), or
 `{"applications": [{…application, "endpoints": …list}]}`. An endpoint may have the answers of its routes as `secret`
-and `headers`. Field names are those of Svix's OpenAPI document, https://api.svix.com/docs.
+and `headers`. Field names are those of Svix's OpenAPI document, https://api.svix.com/docs: those of 2026, in which
+`filterTypes` became `eventTypes` and `rateLimit` became `throttleRate`, and those before.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def collect(documents: list[Any], into: Collection) -> None:
             app = mapping(application)
             tenant = text_of(app.get("uid")) or text_of(app.get("id"))
             into.add_tenant(tenant, {"name": app.get("name"), "metadata": app.get("metadata")})
-            if app.get("rateLimit") is not None:
-                into.lose(tenant, "", "rateLimit of the application: rate limits belong to endpoints")
+            if _either(app, "throttleRate", "rateLimit"):
+                into.lose(tenant, "", "rate limit of the application: rate limits belong to endpoints")
             _endpoints(entries(app.get("endpoints")), tenant, into)
 
 
@@ -53,13 +54,18 @@ def _fields(endpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "uid": _PREFIX + uid if uid.startswith("ep_") else uid,
         "url": endpoint.get("url"),
-        "events": endpoint.get("filterTypes") or ["*"],
+        "events": _either(endpoint, "eventTypes", "filterTypes") or ["*"],
         "description": endpoint.get("description"),
         "metadata": endpoint.get("metadata"),
         "channels": endpoint.get("channels"),
-        "rate_limit": endpoint.get("rateLimit") or endpoint.get("throttleRate"),
+        "rate_limit": _either(endpoint, "throttleRate", "rateLimit"),
         "active": False if endpoint.get("disabled") else None,
     }
+
+
+def _either(source: Mapping[str, Any], name: str, former: str) -> Any:
+    """A field by its name, or by the name that it had before."""
+    return source.get(name) or source.get(former)
 
 
 def _secret(value: Any) -> str:
