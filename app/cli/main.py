@@ -15,6 +15,7 @@ import typer
 
 from app.cli.connect import process_context
 from app.cli.terminal.examples import keep_examples
+from app.cli.terminal.whole_output import write_whole
 from app.core import exit_codes
 from app.core.exit_codes import ExitCode
 
@@ -129,6 +130,7 @@ def before(
 
 def main() -> None:
     """The entry point of the console script."""
+    write_whole()
     words = sys.argv[1:]
     if named_in(words) in _SERVICES:
         # Their own handlers come with the event loop. Until then nothing has been started.
