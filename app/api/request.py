@@ -14,6 +14,7 @@ from app.core.model.receiver_auth import MutualTls
 from app.core.model.sealed_auth import ReadCertificate
 from app.core.model.tenant import ApiKey, KeyScope
 from app.core.schemas.graph import BadSchema
+from app.core.subjects import SubjectVault
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
 from app.ports.history import HistoryReader, OffsetQueries, RecordReader, ReplayEstimator
@@ -141,6 +142,8 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     #: reads a client certificate with its key, at a time in ms since the epoch; raises `BadAuth`
     read_certificate: Callable[[MutualTls, int], ReadCertificate]
     tokens: GrantSigner
+    #: seals and opens the bodies of events with a subject
+    subjects: SubjectVault
     #: where browsers find this service, `https://host`; empty: where they have found it
     public_url: str
     #: http:// is allowed, towards this machine

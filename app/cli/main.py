@@ -50,6 +50,7 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "event-types": ("Declare event types and their schemas.", ("event_types",)),
     "import": ("Take over endpoints from Svix, Convoy or Outpost.", ("imports",)),
     "replay": ("Deliver past events again.", ("replay",)),
+    "erasures": ("Erase the data of events about a person.", ("erasures",)),
     "tenants": ("Your customers, isolated from each other.", ("tenants",)),
     "keys": ("API keys, and the ring that seals secrets.", ("keys", "keys_rotate")),
     "ordering": ("Key queues of endpoints with `ordering: fifo`.", ("ordering",)),

@@ -23,6 +23,7 @@ from app.core.model.replay import Replay
 from app.core.model.tenant import ApiKey, Tenant
 from app.core.ordered_ids import OrderedIds
 from app.core.sealing import SealedSamples
+from app.core.subjects import KnownErasures
 
 TenantScope = tuple[str, str]
 
@@ -137,6 +138,7 @@ class Directory:
         self.replays: dict[str, Replay] = {}
         #: endpoint id → ids of its resumes that have not ended
         self._resumes: dict[str, set[str]] = {}
+        self.erasures = KnownErasures()
         #: delivery id → its last manual action; the latest last
         self.revisions: dict[str, DeliveryRevision] = {}
 
@@ -235,6 +237,8 @@ class Directory:
             (self.put_endpoint, other._endpoints.values()),
             (self.put_replay, other.replays.values()),
             (self.put_revision, other.revisions.values()),
+            (self.erasures.put, other.erasures.by_id.values()),
+            (self.erasures.put_keys, other.erasures.keys.values()),
         )
         for put, entities in puts:
             for number, entity in enumerate(entities):

@@ -23,6 +23,7 @@ URL = 2048
 DESCRIPTION = 1024
 SECRET = 256
 CHANNEL = 128
+SUBJECT = 256
 ADDRESS = 254
 METADATA_NAME = 64
 METADATA_VALUE = 512
@@ -48,6 +49,8 @@ SCOPES = 2
 SECRETS = 10
 CHANNELS = 20
 REPLAY_TYPES = 100
+#: subjects of a tenant that were erased, in both modes together
+ERASURES = 10_000
 SCHEDULE = 100
 #: characters of all header names and values together; many servers accept 8 KiB, few more than 16 KiB
 HEADER_BYTES = 16_384

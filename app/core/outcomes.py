@@ -277,6 +277,12 @@ _REASONS = {
         "The profile's format cannot carry this event's data unchanged.",
         "Use another profile for the endpoint, or let the producer send other data.",
     ),
+    "erased": Outcome(
+        "The subject was erased",
+        RetryRule.NONE,
+        "The person whom the event is about was erased, and with them the key of its data.",
+        "Nothing: the data cannot be restored.",
+    ),
     "transform_failed": Outcome(
         "Transform failed",
         RetryRule.NONE,

@@ -11,6 +11,7 @@ from zlib import crc32
 import msgspec
 
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer
+from app.adapters.secrets.subject_vault import AesSubjectKeeper, AesSubjectVault
 from app.api.grants import GrantSigner
 from app.api.problems import ApiError
 from app.api.request import ApiRequest, ApiServices, Caller
@@ -75,6 +76,7 @@ class Stage:
             partition_for=lambda topic, key: crc32(key) % 2,
             schema_problem=lambda text: None,
             read_certificate=cast(Any, None),
+            subjects=AesSubjectVault(lambda: self.feed.directory.erasures, KEYRING),
             tokens=GrantSigner(b"", AesSealer(b"")),
             public_url="",
         )
@@ -104,7 +106,9 @@ class Stage:
         """`app.ports.registry.CommandSender`, on the registry's own decisions."""
         self.commands.append(action)
         command = Command(id="c", issued_at_ms=0, action=action)
-        for change in decide(command, self.feed.directory, self.clock.now_ms(), {"standard"}):
+        for change in decide(
+            command, self.feed.directory, self.clock.now_ms(), {"standard"}, keeper=AesSubjectKeeper(KEYRING)
+        ):
             apply(self.feed.directory, change.key, encode(change.value))
         return CommandReply(command_id="c", ok=True)
 

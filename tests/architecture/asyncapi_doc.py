@@ -43,6 +43,7 @@ EVENT_HEADERS: Mapping[str, str] = {
     "mode": f"`live` or `test`. {_WINS}",
     "idempotency-key": f"Events with the same key are delivered once within the idempotency window. {_WINS}",
     "ordering-key": f"Events with the same key are numbered and, for ordered endpoints, delivered in sequence. {_WINS}",
+    "subject": f"The person whom the data is about. {_WINS}",
     "channels": f"Comma-separated. Endpoints with channels receive the event if it carries one of theirs. {_WINS}",
     "traceparent": "W3C trace context; sent to receivers.",
 }

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import msgspec
 
 from app.core import limits
-from app.core.model import channels, delivery, endpoint, event_types, replay, tenant, timestamps
+from app.core.model import channels, delivery, endpoint, erasure, event_types, replay, tenant, timestamps
 from app.core.records import audit, command, duplicate, notice, raw_event, signal
 from app.core.records.attempt import Attempt
 from tests.architecture.field_sentences import sentences
@@ -25,6 +25,8 @@ _REGISTERED = (
     event_types.EventType,
     replay.Replay,
     delivery.DeliveryRevision,
+    erasure.Erasure,
+    erasure.SubjectKeys,
 )
 _STRUCTS = (
     Attempt,
@@ -109,6 +111,7 @@ def _event() -> dict[str, Any]:
         "mode": {"enum": ["live", "test", "", None]},
         "idempotency_key": {"maxLength": _KEY_LENGTH},
         "ordering_key": {"maxLength": _KEY_LENGTH},
+        "subject": {"minLength": 1, "maxLength": limits.SUBJECT},
         "channels": {"maxItems": limits.CHANNELS, "items": {"type": "string", "pattern": channels.CHANNEL_PATTERN}},
     }
     wins = "takes precedence."
@@ -125,6 +128,8 @@ def _event() -> dict[str, Any]:
         f"The record header `ordering-key` {wins}",
         "channels": "Endpoints with channels receive the event if it carries one of theirs. The record header "
         f"`channels`, comma-separated, {wins}",
+        "subject": "The person whom the data is about; what Hookstream writes about them is sealed, see erasures. "
+        f"The record header `subject` {wins}",
         "metadata": "Free fields of the producer; never sent.",
     }
     for name, meaning in meanings.items():

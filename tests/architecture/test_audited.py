@@ -18,6 +18,7 @@ BY_THE_REGISTRY = {
     "actions.rotate_key",
     "actions.recover",
     "actions.verify",
+    "erasures.create",
     "event_types.put",
     "event_types.delete",
     "event_types.import_openapi",

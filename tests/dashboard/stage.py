@@ -16,6 +16,7 @@ from app.adapters.http.client_certificates import read_certificate
 from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer, generate_ring
+from app.adapters.secrets.subject_vault import AesSubjectKeeper, AesSubjectVault
 from app.api.grants import GrantSigner
 from app.api.request import ApiServices
 from app.api.server.authentication import Authenticator
@@ -126,6 +127,7 @@ class Stage:
             max_event_bytes=65_536,
             schema_problem=schema_problem,
             read_certificate=read_certificate,
+            subjects=AesSubjectVault(lambda: self.feed.directory.erasures, self.ring),
             tokens=GrantSigner(self.ring.derive("sessions/"), AesSealer(b"k")),
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,
@@ -137,7 +139,7 @@ class Stage:
         """`app.ports.registry.CommandSender`: the registry, at once."""
         command = Command(id="c", issued_at_ms=0, action=action, actor=actor)
         directory, now_ms = self.feed.directory, self.clock.now_ms()
-        changes = decide(command, directory, now_ms, PROFILES)
+        changes = decide(command, directory, now_ms, PROFILES, keeper=AesSubjectKeeper(self.ring))
         first = changes[0] if changes else None
         entry = entry_of(command, first.key, first.value, first.version, directory, now_ms) if first else None
         for change in changes:

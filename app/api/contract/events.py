@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from app.api.contract.fields import Description, Input, Key, TypeName
+from app.api.contract.fields import Description, Input, Key, Subject, TypeName
 from app.core import limits
 from app.core.match_reason import MatchReason
 from app.core.model.channels import CHANNEL_PATTERN
@@ -35,6 +35,8 @@ class EventIn(Input, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    #: the person whom the data is about; see POST /v1/erasures
+    subject: Subject | None = None
 
 
 class EventAccepted(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ Metadata = Annotated[
     Meta(max_length=limits.METADATA),
 ]
 Key = Annotated[str, Meta(max_length=limits.KEY)]
+Subject = Annotated[str, Meta(min_length=1, max_length=limits.SUBJECT, examples=["customer-4711"])]
 TypeName = Annotated[str, Meta(max_length=limits.TYPE, examples=["recording.created"])]
 
 

@@ -31,7 +31,7 @@ _DEAD_SEARCHED = 50_000
 
 UNKNOWN = "the coordinates of the event in Kafka are unknown"
 REJECTED = "the record is not a valid event; `hookstream events rejected` shows where it is"
-GONE = "Kafka no longer has the event (retention of events.raw)"
+GONE = "Kafka no longer has the event (retention of events.raw), or its subject was erased"
 
 
 async def events_at(api: ApiServices, spots: Iterable[Spot]) -> dict[Spot, tuple[Event, Record]]:
@@ -46,12 +46,13 @@ async def events_at(api: ApiServices, spots: Iterable[Spot]) -> dict[Spot, tuple
 
 
 def understood(api: ApiServices, record: Record) -> Event | None:
-    """The event of a record of events.raw; None if it cannot be decoded."""
+    """The event of a record of events.raw; None if it cannot be decoded, or its subject was erased."""
     at = Coordinates(api.topics.name(TopicName.EVENTS_RAW), record.partition, record.offset, record.timestamp)
     try:
-        return decode_event(record.value, record.headers, at, max_bytes=api.max_event_bytes)
+        event = decode_event(record.value, record.headers, at, max_bytes=api.max_event_bytes)
     except MalformedEvent:
         return None
+    return None if event.subject is not None and api.subjects.is_erased(event, record.timestamp) else event
 
 
 async def events_of(api: ApiServices, rows: Iterable[DeliveryRow]) -> dict[str, Event]:

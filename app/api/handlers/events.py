@@ -92,7 +92,7 @@ def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | Non
     fields: dict[str, object] = {"type": event.type, "id": event_id, "data": event.data}
     if call.idempotency_key and not event.idempotency_key:
         fields["idempotency_key"] = derived
-    for name in ("created_at", "idempotency_key", "ordering_key", "metadata", "channels"):
+    for name in ("created_at", "idempotency_key", "ordering_key", "metadata", "channels", "subject"):
         if getattr(event, name) is not None:
             fields[name] = getattr(event, name)
     value = msgspec.json.encode(fields)
@@ -116,4 +116,10 @@ def _id(api: ApiServices, call: ApiRequest, event: EventIn, index: int) -> str:
     return api.minter.id("evt")
 
 
-_POINTERS = {"bad_type": "/type", "bad_id": "/id", "bad_created_at": "/created_at", "not_json": "/data"}
+_POINTERS = {
+    "bad_type": "/type",
+    "bad_id": "/id",
+    "bad_created_at": "/created_at",
+    "bad_subject": "/subject",
+    "not_json": "/data",
+}

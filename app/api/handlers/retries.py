@@ -17,6 +17,7 @@ from app.api.problems import ApiError
 from app.api.request import ApiRequest, ApiResponse, ApiServices
 from app.core import supersession
 from app.core.model.delivery import Delivery, DeliveryRevision
+from app.core.model.event import Event
 from app.core.model.timestamps import iso
 from app.core.readmodel.rows import DeliveryFilter, DeliveryRow
 from app.core.records import delivery
@@ -119,7 +120,7 @@ async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, R
     refusals: dict[str, RetryRefusal] = {}
     waiting: list[DeliveryRevision] = []
     for row in rows:
-        delivery = delivery_of(row, events[row.id], attempts=row.attempts) if row.id in events else None
+        delivery = _copy(api, row, events[row.id]) if row.id in events else None
         if delivery is None and row.state == "dead":
             delivery = await event_payloads.parked_delivery(api, row)
         if delivery is None:
@@ -133,6 +134,15 @@ async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, R
     for begin in range(0, len(waiting), supersession.MAX_AT_ONCE):
         await api.command(SupersedeDeliveries(waiting[begin : begin + supersession.MAX_AT_ONCE]), rows[0].endpoint_id)
     return refusals
+
+
+def _copy(api: ApiServices, row: DeliveryRow, event: Event) -> Delivery:
+    """The delivery of an event, sealed if the event has a subject."""
+    copy = delivery_of(row, event, attempts=row.attempts)
+    if event.subject is None:
+        return copy
+    body, leaf = api.subjects.seal(event, row.created_at_ms)
+    return msgspec.structs.replace(copy, body=body, sealed=leaf)
 
 
 async def _append(api: ApiServices, copies: Sequence[Delivery]) -> None:

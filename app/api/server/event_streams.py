@@ -297,6 +297,8 @@ class StreamHub:
             event = decode_event(record.value, record.headers, at, max_bytes=self._api.max_event_bytes)
             if (event.tenant, event.mode) not in self._by_owner:
                 return None
+            if event.subject is not None and self._api.subjects.is_erased(event, record.timestamp):
+                return None
             data = msgspec.Raw(data_of(event.body, event.format))
         except MalformedEvent:
             return None

@@ -39,6 +39,7 @@ _TAGS = {
     "audit": "The audit log: who changed what, and when.",
     "filters": "Conditions of endpoints on the fields of events.",
     "webhook-keys": "Public keys of endpoints, for everybody who knows the endpoint's id.",
+    "erasures": "Erasures of subjects: the persons whom the data of events is about.",
     "portal-links": "Links that let your customers see their endpoints and deliveries.",
     "tenants": "Tenants and their API keys. Requires the operator's token.",
     "service": "Health and description of the service.",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.api.contract import deliveries as d
-from app.api.contract import events, fields, filters, previews, replays, stats
+from app.api.contract import erasures, events, fields, filters, previews, replays, stats
 from app.api.contract import tenants as t
 from app.api.contract import webhooks as c
 from app.api.handlers.delivery_filters import QUERY
@@ -141,6 +141,13 @@ ROUTES: tuple[Route, ...] = (
           access="write", gives=replays.ReplayOut),
     Route(method="POST", path="/v1/replays/{id}/resume", name="replays.resume", summary="Resume a replay",
           access="write", gives=replays.ReplayOut),
+    Route(method="POST", path="/v1/erasures", name="erasures.create", summary="Erase a subject: its data can no "
+          "longer be read or delivered", access="write", takes=erasures.ErasureIn,
+          gives=erasures.ErasureOut, status=202),
+    Route(method="GET", path="/v1/erasures", name="erasures.list", summary="List erasures", access="read",
+          gives=fields.PageOut, of=erasures.ErasureOut, query=_PAGE),
+    Route(method="GET", path="/v1/erasures/{id}", name="erasures.get", summary="Show an erasure", access="read",
+          gives=erasures.ErasureOut),
     Route(method="GET", path="/v1/audit", name="audit.list", summary="List changes, newest first",
           access="read_any", gives=fields.PageOut, of=t.AuditOut, query=_PAGE),
     Route(method="POST", path="/v1/portal-links", name="portal.create", summary="Create a link to the portal of the "

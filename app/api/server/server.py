@@ -18,6 +18,7 @@ from app.api.handlers import (
     audit,
     deliveries,
     discards,
+    erasures,
     event_types,
     events,
     filters,
@@ -51,6 +52,7 @@ RawResponse = tuple[int, dict[str, str], bytes]
 _MODULES = {
     "webhooks": webhooks,
     "actions": webhook_actions,
+    "erasures": erasures,
     "events": events,
     "event_types": event_types,
     "filters": filters,

@@ -39,7 +39,7 @@ def send(
     """Append events to events.raw, wait for the broker's acknowledgement, and print the ids of the events.
 
     An event is {"type": "a.b", "data": …} with optional id, created_at, tenant, mode, idempotency_key, ordering_key,
-    channels.
+    channels, subject.
 
     Through the API up to 1,000 go in one request, and tenant and mode are the key's: events must not name them. When
     a request fails, the ids of the events accepted before it are printed.

@@ -12,7 +12,7 @@ import typer
 from app.cli.connect import process_context
 from app.cli.terminal.output import OutputFormat, OutputOption, show_one
 from app.core.errors import CommandRefused, ConfigError
-from app.core.records.command import UpdateEndpoint
+from app.core.records.command import ResealSubjectKeys, UpdateEndpoint
 from app.core.resealing import RingUse, resealed, resealed_auth, resealed_headers, resealed_keys
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ _SHOWN = 5
 def rotate(output: OutputOption = OutputFormat.table) -> None:
     """Seal every secret in the registry with the first key of HOOKSTREAM_SECRET_KEYS, over Kafka.
 
-    These are signing secrets, signing keys, values of sensitive headers, and the secrets of `auth`.
+    These are signing secrets, signing keys, values of sensitive headers, the secrets of `auth`, and the keys of
+    subjects.
     First put the new key in front of the ring of every process, and restart them. Afterwards the former keys can be
     removed. It can be interrupted and repeated: secrets that the first key has sealed are left alone. Receivers notice
     nothing, because the secrets themselves stay the same. Exit code 1: some secrets could not be sealed.
@@ -92,6 +93,17 @@ class _Rotation:
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):
                 group.create_task(worker())
+        await self._rotate_subject_keys()
+
+    async def _rotate_subject_keys(self) -> None:
+        """Seal the parts of the tree of subjects' keys again; the registry opens them."""
+        parts = self._registry.directory.erasures.keys
+        try:
+            while others := sum(each.sealed.key_id != self._ring.first for each in parts.values()):
+                await self._registry.call(ResealSubjectKeys(self._ring.first), "subject-keys")
+                self.sealed += others - sum(each.sealed.key_id != self._ring.first for each in parts.values())
+        except CommandRefused as error:
+            self.failed.append(f"keys of subjects: {error.detail}")
 
     async def _rotate(self, endpoint_id: str) -> None:
         for attempt in range(1, _TRIES + 1):

@@ -66,5 +66,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     manual: ManualAction | None = None
     #: the event's coordinates in events.raw, `<partition>:<offset>`; None: unknown
     source: str | None = None
+    #: the leaf of the subject whose key opens the body (core/subject_tree.py); None: the body is not sealed
+    sealed: str | None = None
     #: bytes of the body that were left out because a topic did not take them; 0: it is complete
     omitted: int = 0

@@ -30,5 +30,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     #: endpoints with channels receive it if it carries one of theirs
     channels: tuple[str, ...] = ()
+    #: the person whom the data is about, as the producer names them; None: it names none
+    subject: str | None = None
     #: further attributes of a binary CloudEvent, which are not in the record's value, as a JSON object of texts
     attributes: str | None = None

@@ -19,6 +19,8 @@ REASSIGNED = "reassigned"
 SUPERSEDED = "superseded"
 #: result and reason of a dead delivery that was discarded on request; such a record ends as cancelled
 DISCARDED = "discarded"
+#: result and reason of a dead delivery whose subject was erased
+ERASED = "erased"
 #: bytes of a response body that an attempt record may have, raw and as JSON
 BODY_LIMIT = 2048
 #: which part of a response was cut to fit

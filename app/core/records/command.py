@@ -255,6 +255,22 @@ class SupersedeDeliveries(msgspec.Struct, frozen=True, tag="deliveries.supersede
     revisions: list[DeliveryRevision]
 
 
+class EraseSubject(msgspec.Struct, frozen=True, tag="subject.erase"):
+    """Destroy the key of a subject, which the command does not name; events appended until now are erased."""
+
+    #: of the subject's erasures
+    id: str
+    tenant: str
+    mode: Mode
+
+
+class ResealSubjectKeys(msgspec.Struct, frozen=True, tag="subject-keys.reseal"):
+    """Seal some parts of the tree of subjects' keys with the first key of the ring. No change if all are."""
+
+    #: the id of that key
+    first: str
+
+
 CommandAction = (
     CreateEndpoint
     | UpdateEndpoint
@@ -281,6 +297,8 @@ CommandAction = (
     | ResumeReplay
     | CancelReplay
     | SupersedeDeliveries
+    | EraseSubject
+    | ResealSubjectKeys
 )
 
 

@@ -7,6 +7,7 @@ deliveries.dead (dead_letter.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast, get_args
@@ -18,6 +19,9 @@ from app.core.records.headers import MAX_DIGITS, RecordHeader, number, short, te
 
 #: the header of a delivery whose body did not fit into a topic: the number of bytes that were left out
 OMITTED = "body-omitted"
+#: the header of a delivery whose body is sealed: the leaf of the key that opens it
+SEALED = "sealed"
+_LEAF = re.compile(r"[0-9a-f]{12}")
 _MODES = frozenset(get_args(Mode))
 _FORMATS = frozenset(get_args(EventFormat))
 _MANUAL = frozenset(get_args(ManualAction))
@@ -32,11 +36,13 @@ def event_headers(
     replay_id: str,
     position: int,
     source: tuple[int, int] | None = None,
+    sealed: str | None = None,
 ) -> list[RecordHeader]:
     """The headers that all deliveries of one event have in common; `with_delivery` adds the rest.
 
     `source` is the event's partition and offset in events.raw. `position` is the registry offset up to which the
-    directory that matched the event had read: readers of the record must have read up to there.
+    directory that matched the event had read: readers of the record must have read up to there. `sealed` is the leaf of
+    the key that opens the body; None: it is plain.
     """
     headers = [
         ("event-id", event.id.encode()),
@@ -60,6 +66,8 @@ def event_headers(
         headers.append(("traceparent", event.traceparent.encode()))
     if event.attributes is not None:
         headers.append(("attributes", event.attributes.encode()))
+    if sealed is not None:
+        headers.append((SEALED, sealed.encode()))
     return headers
 
 
@@ -107,6 +115,13 @@ def encode(delivery: Delivery) -> list[RecordHeader]:
         headers.append(("revision", b"%d" % delivery.revision))
     if delivery.manual is not None:
         headers.append(("manual", delivery.manual.encode()))
+    return headers + _about_body(delivery)
+
+
+def _about_body(delivery: Delivery) -> list[RecordHeader]:
+    headers = []
+    if delivery.sealed is not None:
+        headers.append((SEALED, delivery.sealed.encode()))
     if delivery.omitted:
         headers.append((OMITTED, b"%d" % delivery.omitted))
     return headers
@@ -148,6 +163,12 @@ def _one_of(allowed: frozenset[str], text: str) -> str:
     return text
 
 
+def _leaf(text: str) -> str:
+    if not _LEAF.fullmatch(text):
+        raise ValueError(f"{text!r} is no leaf of the tree of keys")
+    return text
+
+
 class _Optional(NamedTuple):
     #: of `Delivery`
     field: str
@@ -172,6 +193,7 @@ _OPTIONAL: Mapping[str, _Optional] = {
     "manual": _Optional("manual", partial(_one_of, _MANUAL)),
     "source": _Optional("source", str),
     OMITTED: _Optional("omitted", _count),
+    SEALED: _Optional("sealed", _leaf),
 }
 
 

@@ -1,7 +1,7 @@
 """The records of `events.raw`: events as native JSON, structured CloudEvents or binary CloudEvents (DESIGN section 2).
 
-The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key`, `channels` and
-`traceparent` take precedence over fields. `data` is never re-encoded: it is cut out of the record's bytes, here for
+The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key`, `channels`, `subject`
+and `traceparent` take precedence over fields. `data` is never re-encoded: it is cut out of the record's bytes, here for
 checking and in `data_of` for sending. A value is a CloudEvent if its content type is that of CloudEvents, or if it has
 a `specversion`, because some producers cannot set headers.
 """
@@ -20,6 +20,7 @@ from app.core.errors import MalformedEvent
 from app.core.model import ids
 from app.core.model.channels import channels_of, is_channel
 from app.core.model.delivery import Delivery
+from app.core.model.erasure import subject_of
 from app.core.model.event import Event, EventFormat, Mode
 from app.core.model.event_types import is_event_type
 from app.core.model.timestamps import iso, milliseconds, timestamp
@@ -31,7 +32,9 @@ _CLOUDEVENTS = "application/cloudevents"
 _CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
 #: the attributes that every CloudEvent has: one of them as a header makes a record a binary CloudEvent
 _BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
-_HEADERS = frozenset(("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "channels", "traceparent"))
+_HEADERS = frozenset(
+    ("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "channels", "subject", "traceparent")
+)
 #: attributes that a delivery has in headers of its own, and those that only steer
 _CARRIED = frozenset(
     (
@@ -44,6 +47,7 @@ _CARRIED = frozenset(
         "ce_idempotencykey",
         "ce_orderingkey",
         "ce_channels",
+        "ce_datasubject",
     )
 )
 #: characters of JSON of all further attributes of a binary CloudEvent; if they have more, only its source is kept
@@ -65,6 +69,7 @@ class _Native(msgspec.Struct):
     ordering_key: str | None = None
     metadata: dict[str, msgspec.Raw] | None = None
     channels: list[str] | None = None
+    subject: str | None = None
 
 
 class _CloudEvent(msgspec.Struct):
@@ -81,6 +86,7 @@ class _CloudEvent(msgspec.Struct):
     orderingkey: str | None = None
     #: comma-separated
     channels: str | None = None
+    datasubject: str | None = None
     traceparent: str | None = None
 
 
@@ -240,6 +246,7 @@ def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Ev
         key,
         named.get("ordering-key") or decoded.ordering_key,
         _channels(named, decoded.channels),
+        named.get("subject") or decoded.subject,
         named.get("traceparent"),
         body,
         "native",
@@ -311,6 +318,7 @@ def _from_cloud_event(
         key,
         named.get("ordering-key") or attributes.orderingkey,
         _channels(named, attributes.channels),
+        named.get("subject") or attributes.datasubject,
         trace,
         body,
         kind,
@@ -327,6 +335,7 @@ def _event(
     key: str | None,
     ordering_key: str | None,
     channels: tuple[str, ...],
+    subject: str | None,
     traceparent: str | None,
     body: bytes,
     kind: EventFormat,
@@ -352,6 +361,7 @@ def _event(
         idempotency_key=key or None,
         ordering_key=ordering_key or None,
         channels=channels,
+        subject=subject_of(subject),
         # sent in a header, where a malformed value is of no use
         traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
     )

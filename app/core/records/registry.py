@@ -14,6 +14,7 @@ from app.core.directory import Directory
 from app.core.errors import CommandRefused
 from app.core.model.delivery import DeliveryRevision
 from app.core.model.endpoint import Endpoint
+from app.core.model.erasure import Erasure, SubjectKeys
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
 from app.core.model.shape_problems import in_words
@@ -21,7 +22,7 @@ from app.core.model.tenant import ApiKey, Tenant
 from app.core.records.command import Command, CommandReply
 from app.core.shared_values import SharedValues
 
-RegistryEntity = Endpoint | Tenant | ApiKey | EventType | Replay | DeliveryRevision
+RegistryEntity = Endpoint | Tenant | ApiKey | EventType | Replay | DeliveryRevision | Erasure | SubjectKeys
 _encoder = msgspec.json.Encoder()
 _command = msgspec.json.Decoder(Command)
 _shared = SharedValues()
@@ -96,5 +97,9 @@ _READERS = {
     "key": _reader(ApiKey, Directory.put_key, Directory.remove_key),
     "type": _reader(EventType, Directory.put_event_type, Directory.remove_event_type),
     "replay": _reader(Replay, Directory.put_replay, Directory.remove_replay),
+    "erasure": _reader(Erasure, lambda to, each: to.erasures.put(each), lambda to, name: to.erasures.remove(name)),
+    "subject-keys": _reader(
+        SubjectKeys, lambda to, each: to.erasures.put_keys(each), lambda to, name: to.erasures.remove_keys(name)
+    ),
     "revision": _reader(DeliveryRevision, Directory.put_revision, Directory.remove_revision),
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from app.core.errors import Defect, MalformedEvent
+from app.core.model.event import Event
 from app.core.records.headers import RecordHeader, size_of
 from app.core.records.record import ConsumedRecord
 
@@ -52,15 +53,19 @@ def rejected_record(
     partition: int,
     max_value_bytes: int,
     max_record_bytes: int,
+    withheld: Event | None = None,
 ) -> tuple[bytes | None, bytes | None, list[RecordHeader]]:
     """Key, value and headers for events.rejected: the original ones, then headers with the reason and the coordinates.
 
     A record that was compressed by its producer may be larger than `max_record_bytes`. It is truncated then, and a
-    header says which size it had.
+    header says which size it had. `withheld`: an event with a subject, of which only id,
+    type, tenant and mode are written.
     """
     key, value, headers = record.key, record.value, list(record.headers)
     size = size_of(record)
-    if size > max_record_bytes:
+    if withheld is not None:
+        value, headers = None, _names_of(withheld)
+    elif size > max_record_bytes:
         key, value = (key or b"")[:MAX_KEY_BYTES], (value or b"")[:max_value_bytes]
         headers = [("rejected-truncated-from", b"%d" % size)]
     notice = RejectedNotice(
@@ -72,6 +77,12 @@ def rejected_record(
         timestamp=record.timestamp,
     )
     return key, value, headers + write(notice)
+
+
+def _names_of(event: Event) -> list[RecordHeader]:
+    """The headers that name an event, as those of a binary CloudEvent."""
+    names = {"ce_id": event.id, "ce_type": event.type, "tenant": event.tenant, "mode": event.mode}
+    return [*((name, text.encode()) for name, text in names.items()), ("rejected-withheld", b"subject")]
 
 
 def read(headers: Iterable[RecordHeader]) -> RejectedNotice:

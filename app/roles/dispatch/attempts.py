@@ -13,9 +13,10 @@ import msgspec
 from app.core.model.clipping import clip, clip_headers
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import HttpFailure, HttpOutcome, HttpReply
+from app.core.model.http_exchange import NOT_SENT, HttpOutcome, HttpReply
 from app.core.model.timestamps import iso
 from app.core.records.attempt import BODY_LIMIT, REASSIGNED, SUPERSEDED, Attempt, AttemptState, Cut
+from app.core.subjects import LEFT_OUT
 from app.roles.dispatch.body_decompression import decompress
 from app.roles.dispatch.schedule import retry_after_s
 from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict, result_of
@@ -28,14 +29,20 @@ HEADERS_BUDGET, VALUE_BUDGET, NAME_BUDGET, MAX_HEADERS = 8192, 4096, 256, 100
 ERROR_BUDGET = 1024
 
 
+_Response = tuple[dict[str, str] | None, str | None, tuple[Cut, ...], tuple[str, ...]]
+_NOTHING: _Response = (None, None, (), ())
+#: of the response to a delivery whose event has a subject: it may repeat the event's data
+_WITHHELD: _Response = (None, None, ("record",), ())
+
+
 def sent(
     delivery: Delivery, endpoint: Endpoint, outcome: HttpOutcome, verdict: Verdict, *, started_ms: int, ended_ms: int
 ) -> Attempt:
     """The attempt of a delivery for which a request was made."""
     reply = outcome if isinstance(outcome, HttpReply) else None
     state, next_at, reason = ending_of(verdict)
-    headers, body, cut, remarks = _response(reply, state, ended_ms) if reply else (None, None, (), ())
-    words = "" if state == "delivered" else "; ".join((_in_words(outcome), *remarks))
+    headers, body, cut, remarks = _stored(reply, delivery, state, ended_ms)
+    words = "" if state == "delivered" else "; ".join((_in_words(outcome, delivery), *remarks))
     error = clip(words, ERROR_BUDGET)
     return Attempt(
         delivery_id=delivery.id,
@@ -151,13 +158,19 @@ def ending_of(verdict: Verdict) -> tuple[AttemptState, str | None, str | None]:
             assert_never(verdict)
 
 
-def _in_words(outcome: HttpOutcome) -> str:
-    return outcome.detail if isinstance(outcome, HttpFailure) else f"the endpoint answered {outcome.status}"
+def _in_words(outcome: HttpOutcome, delivery: Delivery) -> str:
+    if isinstance(outcome, HttpReply):
+        return f"the endpoint answered {outcome.status}"
+    return outcome.detail if delivery.sealed is None or outcome.kind == NOT_SENT else f"{outcome.kind}: {LEFT_OUT}"
 
 
-def _response(
-    reply: HttpReply, state: AttemptState, ended_ms: int
-) -> tuple[dict[str, str] | None, str | None, tuple[Cut, ...], tuple[str, ...]]:
+def _stored(reply: HttpReply | None, delivery: Delivery, state: AttemptState, ended_ms: int) -> _Response:
+    if reply is None:
+        return _NOTHING
+    return _response(reply, state, ended_ms) if delivery.sealed is None else _WITHHELD
+
+
+def _response(reply: HttpReply, state: AttemptState, ended_ms: int) -> _Response:
     """Headers and body for the attempt, which of them were cut, and remarks about the response."""
     cut: list[Cut] = []
     headers = None

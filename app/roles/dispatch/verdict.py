@@ -27,7 +27,7 @@ class RetryAt(msgspec.Struct, frozen=True, tag="retry"):
 class Dead(msgspec.Struct, frozen=True, tag="dead"):
     """No further attempt: the delivery goes to deliveries.dead."""
 
-    #: closed code: exhausted | gone | unrepresentable | transform_failed | unreadable | paused | overloaded
+    #: closed code: exhausted | gone | unrepresentable | transform_failed | unreadable | paused | overloaded | erased
     reason: str
 
 

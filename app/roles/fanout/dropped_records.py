@@ -13,7 +13,7 @@ from app.roles.fanout.rules import FanoutRules
 
 
 def rejected_record(
-    record: ConsumedRecord, error: MalformedEvent, rules: FanoutRules, partition: int
+    record: ConsumedRecord, error: MalformedEvent, rules: FanoutRules, partition: int, *, withheld: Event | None = None
 ) -> tuple[bytes | None, bytes | None, list[RecordHeader]]:
     """Key, value and headers for events.rejected; see `app.core.records.rejected`."""
     return rejected.rejected_record(
@@ -23,6 +23,7 @@ def rejected_record(
         partition=partition,
         max_value_bytes=rules.max_event_bytes,
         max_record_bytes=rules.max_rejected_bytes,
+        withheld=withheld,
     )
 
 

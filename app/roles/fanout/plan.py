@@ -14,6 +14,7 @@ Rules of this file
 - A delivery that must be in order goes to the sequencer also while its endpoint is paused. Only the sequencer
   knows the deliveries ahead of it, and parks it.
 - An endpoint with channels gets the events that carry one of them, before its filter is asked.
+- The body of an event with a subject is sealed. If its subject was erased since, the event makes no delivery.
 - An event that an endpoint's filter refuses makes no delivery for it. It is decoded again for filters, and only if an
   endpoint that subscribes to it has one. Filters are part of a slice's bounded work.
 - A batch is planned in slices of bounded records and bytes. Where it is cut changes no id and no sequence. An event
@@ -45,6 +46,7 @@ from app.core.records.idempotency_entry import AcceptedRecord
 from app.core.records.raw_event import Coordinates, data_of, decode_event, fields_of
 from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
+from app.core.subjects import LEFT_OUT, SubjectVault
 from app.roles.fanout import idempotency, reset_detection
 from app.roles.fanout.dropped_records import duplicate_record, rejected_record
 from app.roles.fanout.partition_state import PartitionState
@@ -122,6 +124,7 @@ class BatchPlanner:
         spent: Callable[[], int] = lambda: 0,
         outputs: Callable[[], int] | None = None,
         filters: CompiledFilters | None = None,
+        subjects: SubjectVault | None = None,
     ) -> None:
         """`violation` checks data against its type's schema, and `spent` returns the units of work of that so far.
 
@@ -136,6 +139,7 @@ class BatchPlanner:
         self._max_outputs = outputs or (lambda: rules.slice_outputs)
         self._spent = spent
         self._filters = filters or CompiledFilters()
+        self._subjects = subjects
         self._begin_slice()
         coverage = state.sequence(coverage_key(self._partition))
         self._late = coverage == LATE or (coverage is None and state.start > 0)
@@ -198,13 +202,15 @@ class BatchPlanner:
         at = Coordinates(self._rules.topic, self._partition, record.offset, record.timestamp)
         self._left -= 1
         self._bytes += len(record.value or b"")
+        event: Event | None = None
         try:
             event = decode_event(record.value, record.headers, at, max_bytes=self._rules.max_event_bytes)
             if checkpoint is not None and not reset_detection.is_of(checkpoint, record, replay_id):
                 checkpoint = None
             return self._accept(event, record, replay_id, checkpoint)
         except MalformedEvent as error:
-            key, value, headers = rejected_record(record, error, self._rules, self._partition)
+            withheld = event if event is not None and event.subject is not None else None
+            key, value, headers = rejected_record(record, error, self._rules, self._partition, withheld=withheld)
             self._slice.appends.append(PlannedRecord(self._rules.outputs.rejected, key, value, headers))
             self._slice.rejections.append(error.reason)
             return None
@@ -217,6 +223,8 @@ class BatchPlanner:
         violation = self._violation(event_type, data_of(event.body, event.format))
         if violation is None:
             return
+        if event.subject is not None:
+            violation = Violation(violation.reason, LEFT_OUT)
         if event_type.enforce == "reject":
             raise MalformedEvent(violation.reason, violation.detail)
         self._slice.warnings.append((event.type, violation))
@@ -283,6 +291,10 @@ class BatchPlanner:
     def _deliver(self, opened: OpenEvent) -> bool:
         """Plan deliveries of an event, as many as fit into the slice. Returns False when there are more."""
         event, planned = opened.event, self._slice
+        if event.subject is not None and self._is_erased(opened):
+            planned.ended += 1
+            planned.unmatched += 1
+            return True
         size = len(event.body) + _OVERHEAD_BYTES
         endpoints, after = self._directory.page(event.tenant, event.mode, event.type, opened.after, self._fits(size))
         outputs = opened.outputs
@@ -299,6 +311,14 @@ class BatchPlanner:
             planned.unmatched += 1
         planned.ended += 1
         planned.fanned_out += opened.outputs
+        if opened.cut:
+            self._checkpoints[checkpoint_key(self._partition)] = None
+        return True
+
+    def _is_erased(self, opened: OpenEvent) -> bool:
+        """Whether the event's subject was erased since. Such an event keeps its sequence, and makes no deliveries."""
+        if self._subjects is None or not self._subjects.is_erased(opened.event, opened.record.timestamp):
+            return False
         if opened.cut:
             self._checkpoints[checkpoint_key(self._partition)] = None
         return True
@@ -329,6 +349,7 @@ class BatchPlanner:
         append = self._slice.appends.append
         name = ids.delivery_ids(event.tenant, event.id, opened.replay_id)
         shared: list[RecordHeader] | None = None
+        body, sealed = event.body, None
         for examined, endpoint in enumerate(endpoints):
             if endpoint.status == "disabled":
                 continue
@@ -340,6 +361,8 @@ class BatchPlanner:
                 if not self._accepts(endpoint.filter, opened):
                     continue
             if shared is None:
+                if event.subject is not None and self._subjects is not None:
+                    body, sealed = self._subjects.seal(event, record.timestamp)
                 shared = event_headers(
                     event,
                     record.timestamp,
@@ -347,15 +370,16 @@ class BatchPlanner:
                     opened.replay_id,
                     self._registry_position(),
                     source=(self._partition, record.offset),
+                    sealed=sealed,
                 )
             opened.outputs += 1
             key, headers = endpoint.id.encode(), with_delivery(shared, name(endpoint.id))
             if endpoint.ordering == "fifo" and event.ordering_key is not None:
-                append(PlannedRecord(topics.ordered, key, event.body, headers))
+                append(PlannedRecord(topics.ordered, key, body, headers))
             elif endpoint.status == "active":
-                append(PlannedRecord(topics.deliveries, key, event.body, headers))
+                append(PlannedRecord(topics.deliveries, key, body, headers))
             else:
-                append(PlannedRecord(topics.dead_letters, key, event.body, headers + PARKED))
+                append(PlannedRecord(topics.dead_letters, key, body, headers + PARKED))
         return len(endpoints)
 
 

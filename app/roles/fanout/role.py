@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from app.core.filters.verdicts import CompiledFilters
+from app.core.subjects import SubjectVault
 from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.producer import AckGroup, GroupingProducer
@@ -51,6 +52,7 @@ class FanoutRole(StreamRole):
         rules: FanoutRules,
         clock: Clock,
         group: str,
+        subjects: SubjectVault | None = None,
     ) -> None:
         super().__init__(app, producer)
         self._feed = feed
@@ -60,6 +62,7 @@ class FanoutRole(StreamRole):
         self._clock = clock
         self._size = SliceSize(rules.slice_outputs)
         self._group = group
+        self._subjects = subjects
         self._filters = CompiledFilters()
         #: partition number → the current assignment and its state
         self._states: dict[int, tuple[StreamPartition, PartitionState]] = {}
@@ -93,6 +96,7 @@ class FanoutRole(StreamRole):
             spent=lambda: self._schemas.spent,
             outputs=lambda: self._size.outputs,
             filters=self._filters,
+            subjects=self._subjects,
         )
 
     def _state(self, partition: StreamPartition) -> PartitionState:

@@ -16,6 +16,7 @@ import msgspec
 
 from app.core.directory import Directory
 from app.core.model.endpoint import Endpoint
+from app.core.model.erasure import Erasure
 from app.core.model.event import Mode
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
@@ -25,7 +26,7 @@ from app.core.records.command import Command, DeleteTenant, RotateSecret, Suspen
 
 #: the actor of a deletion that names none; the read model needs the entry
 _UNKNOWN = "unknown"
-_Entity = Endpoint | Tenant | ApiKey | EventType | Replay
+_Entity = Endpoint | Tenant | ApiKey | EventType | Replay | Erasure
 #: fields that change with every change, or that mean nothing to a user
 _LEFT_OUT = frozenset(
     {
@@ -89,6 +90,8 @@ def _current(key: str, directory: Directory) -> _Entity | None:
             return directory.tenants.get(name) or directory.deleted_tenants.get(name)
         case "key":
             return directory.keys.get(name)
+        case "erasure":
+            return directory.erasures.by_id.get(name)
         case "replay":
             return directory.replays.get(name)
         case "type":

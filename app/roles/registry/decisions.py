@@ -1,7 +1,7 @@
 """The effect of a command on the registry: the changes to write, or a refusal.
 
 The registry's records are `endpoint/<id>`, `tenant/<id>`, `key/<id>`, `type/<tenant>/<mode>/<name>`, `replay/<id>`,
-and `revision/<delivery id>`. Each has the full state of its entity.
+`revision/<delivery id>`, `erasure/<id>` and `subject-keys/<part of the tree>`. Each has the full state of its entity.
 
 A command may name the version of the entity that it expects. It is refused if the entity has another one, so no update
 is lost.
@@ -32,6 +32,7 @@ from app.core.records.command import (
     CreateKey,
     CreateReplay,
     DeleteTenant,
+    EraseSubject,
     MarkCircuit,
     MarkFailing,
     PauseReplay,
@@ -42,6 +43,7 @@ from app.core.records.command import (
     RecoverEndpoint,
     RemoveEndpoint,
     RemoveEventType,
+    ResealSubjectKeys,
     ResumeReplay,
     RevokeKey,
     RotateSecret,
@@ -51,7 +53,8 @@ from app.core.records.command import (
     UnsubscribeAddress,
     UpdateEndpoint,
 )
-from app.roles.registry import replays, tenants
+from app.core.subjects import SubjectKeeper
+from app.roles.registry import erasures, replays, tenants
 from app.roles.registry.changes import RegistryChange
 from app.roles.registry.replays import ReplayAction
 from app.roles.registry.rules import (
@@ -89,12 +92,16 @@ def decide(
     now_ms: int,
     profiles: Collection[str],
     most: TenantLimits = DEFAULT_LIMITS,
+    keeper: SubjectKeeper | None = None,
 ) -> list[RegistryChange]:
     """The changes that a command causes, which the caller applies to `directory`. Raises `CommandRefused`.
 
-    `profiles` are the names of all profiles; `most` are the limits of one tenant.
+    `profiles` are the names of all profiles; `most` are the limits of one tenant; `keeper` changes
+    the tree of subjects' keys.
     """
     action = command.action
+    if isinstance(action, EraseSubject | ResealSubjectKeys):
+        return erasures.decide(action, directory, now_ms, keeper)
     match action:
         case CreateEndpoint():
             return [_create(action, directory, now_ms, profiles, most)]

@@ -20,11 +20,12 @@ from app.core.records.command import Command, CommandReply, DeleteTenant
 from app.core.records.registry import apply, encode, read_command
 from app.core.sampling import Sampled
 from app.core.schemas.graph import BadSchema
+from app.core.subjects import SubjectKeeper
 from app.ports.clock import Clock
 from app.ports.consumer import Record
 from app.ports.metrics import Meter
 from app.ports.registry import RegistryStore
-from app.roles.registry import tenants
+from app.roles.registry import erasures, tenants
 from app.roles.registry.audit import entry_of
 from app.roles.registry.changes import RegistryChange
 from app.roles.registry.decisions import decide
@@ -56,10 +57,11 @@ class RegistryRole:
         schema_problem: Callable[[str], BadSchema | None] = lambda schema: None,
         secret_problem: Callable[[Endpoint, int], str | None] = lambda endpoint, now_ms: None,
         most: TenantLimits = DEFAULT_LIMITS,
+        keeper: SubjectKeeper | None = None,
     ) -> None:
         """The three functions return a sentence, or None if all is well: `url_problem` why the operator's egress policy
         forbids a URL, `schema_problem` why a JSON Schema cannot be used, `secret_problem` why an endpoint's requests
-        could not be signed. `most` are the limits of one tenant.
+        could not be signed. `most` are the limits of one tenant; `keeper` changes the tree of subjects' keys.
         """
         self._make_store = store
         self._clock = clock
@@ -69,6 +71,7 @@ class RegistryRole:
         self._schema_problem = schema_problem
         self._secret_problem = secret_problem
         self._most = most
+        self._keeper = keeper
         self._ready = False
         self._store: RegistryStore | None = None
         #: the offset of the first command of the open transaction
@@ -111,9 +114,23 @@ class RegistryRole:
                     if records and not await self._applied(store, directory, records):
                         break  # the directory is ahead of the log: read both again
                     await self._sweep(store, directory)
+                    if self._keeper is not None and not directory.erasures.keys:
+                        await self._make_subject_keys(store, directory, self._keeper)
         finally:
             self._ready = False
             await store.stop()
+
+    async def _make_subject_keys(self, store: RegistryStore, directory: Directory, keeper: SubjectKeeper) -> None:
+        """Write the first tree of subjects' keys."""
+        assigned = store.assigned_place()
+        if assigned is None or assigned[1] is None or not store.is_writer():
+            return
+        changes = erasures.first_keys(directory, self._clock.now_ms(), keeper)
+        states = [(change.key, encode(change.value)) for change in changes]
+        await store.commit(states, [], [], assigned[1])
+        for key, value in states:
+            apply(directory, key, value)
+        logger.info("registry.subject_keys_made")
 
     async def _sweep(self, store: RegistryStore, directory: Directory) -> None:
         """Remove some of what deleted tenants hold; commands have their turn between two calls."""
@@ -199,7 +216,7 @@ class RegistryRole:
         try:
             if record.offset in self._too_large:
                 raise CommandRefused("invalid", "the result exceeds the maximum size of a record of the registry")
-            changes = decide(command, directory, self._clock.now_ms(), self._profiles, self._most)
+            changes = decide(command, directory, self._clock.now_ms(), self._profiles, self._most, self._keeper)
             values = [self._checked(change, directory) for change in changes]
             entry = self._entry(command, changes, directory)
         except CommandRefused as error:

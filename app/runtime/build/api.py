@@ -103,6 +103,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             schema_problem=schema_problem,
             read_certificate=read_certificate,
             tokens=_tokens(settings, keyring),
+            subjects=shared.subjects,
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,
             tracer=shared.tracer,

@@ -17,6 +17,7 @@ def dispatch_role(shared: Shared) -> DispatchRole:
         sender=shared.sender,
         feed=shared.feed,
         keyring=shared.keyring,
+        subjects=shared.subjects,
         topics=shared.topics,
         clock=shared.clock,
         dice=shared.randomness,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka.registry_store import KafkaRegistryStore
+from app.adapters.secrets.subject_vault import AesSubjectKeeper
 from app.core.egress import check_url
 from app.core.limits import TenantLimits
 from app.core.sealing import newest_secret_problem
@@ -42,6 +43,7 @@ def registry_role(shared: Shared) -> RegistryRole:
         secret_problem=lambda endpoint, now_ms: (
             newest_secret_problem(endpoint, keyring.open) or secret_problem(endpoint, keyring.open, now_ms)
         ),
+        keeper=AesSubjectKeeper(keyring),
         most=TenantLimits(
             endpoints=settings.max_endpoints_per_tenant,
             keys=settings.max_keys_per_tenant,

@@ -33,6 +33,7 @@ def replay_sources(shared: Shared) -> ReplaySources:
         changelog=f"{fanout_group}-idempotency-changelog",
         max_event_bytes=shared.settings.max_event_bytes,
         violation=JsonSchemaValidator().violation,
+        subjects=shared.subjects,
     )
 
 

@@ -18,6 +18,7 @@ from app.adapters.kafka.consumer import KafkaGroupConsumer
 from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.kafka.producer import KafkaProducer
 from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.secrets.subject_vault import AesSubjectVault
 from app.core import default_ports
 from app.core.directory import Directory
 from app.core.egress import EgressPolicy
@@ -79,6 +80,11 @@ class Shared(Struct, frozen=True, kw_only=True):
     inspector: ClusterInspector
     #: adds /healthz, /readyz and /metrics to an application
     probes: Callable[[web.Application], web.Application]
+
+    @property
+    def subjects(self) -> AesSubjectVault:
+        """Seals and opens the bodies of events with a subject; each caller gets its own."""
+        return AesSubjectVault(lambda: self.feed.directory.erasures, self.keyring)
 
     def group(self, role: str) -> str:
         """The name of a role's consumer group."""

@@ -57,6 +57,7 @@ def fanout_role(shared: Shared) -> FanoutRole:
             max_event_bytes=shared.settings.max_event_bytes,
         ),
         group=shared.group("fanout"),
+        subjects=shared.subjects,
     )
 
 

@@ -39,6 +39,7 @@ TEXTS = {
     "at": "2026-01-02T03:04:05.678Z",
     "started_at": "2026-01-02T03:04:05.678Z",
     "source": "3:17",
+    "sealed": "0123456789ab",
     "event_type": "order.paid",
     "events": "order.*",
     "profile": "standard",

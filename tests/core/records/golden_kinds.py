@@ -18,6 +18,7 @@ import msgspec
 from app.core.directory import Directory
 from app.core.model.delivery import Delivery, DeliveryRevision
 from app.core.model.endpoint import Endpoint
+from app.core.model.erasure import Erasure, SubjectKeys
 from app.core.model.event import EventFormat
 from app.core.model.event_types import EventType
 from app.core.model.replay import Replay
@@ -53,6 +54,8 @@ REGISTERED: dict[Any, str] = {
     EventType: "type",
     Replay: "replay",
     DeliveryRevision: "revision",
+    Erasure: "erasure",
+    SubjectKeys: "subject-keys",
 }
 FOLDER = Path(__file__).parents[2] / "golden" / "records"
 
@@ -163,6 +166,7 @@ def _deliveries() -> Iterator[Kind]:
         _read_delivery,
     )
     yield Kind("deliveries", "again", lambda: _stored(_delivery()), _read_delivery)
+    yield Kind("deliveries", "sealed", lambda: _stored(_delivery(body=b"\0sealed", omitted=0)), _read_delivery)
     yield Kind("deliveries.delay", "waiting", lambda: _stored(_delivery(manual=None)), _read_delivery)
     died = (("reason", b"exhausted"), ("last-result", b"http_5xx"), ("last-status", b"500"), ("died-at", b"17"))
     yield Kind("deliveries.dead", "dead", lambda: _stored(_delivery(), *died), _read_delivery)

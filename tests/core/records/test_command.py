@@ -29,6 +29,8 @@ def test_names_of_commands() -> None:
         "replay.create",
         "replay.pause",
         "replay.resume",
+        "subject-keys.reseal",
+        "subject.erase",
         "tenant.delete",
         "tenant.put",
         "tenant.unsubscribe",

@@ -88,6 +88,8 @@ def entities(where: Directory) -> tuple[Any, ...]:
         where.event_types,
         where.replays,
         where.revisions,
+        where.erasures.by_id,
+        where.erasures.keys,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from app.adapters.secrets.keyring import AesKeyRing
+from app.adapters.secrets.subject_vault import AesSubjectVault
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.adapters.telemetry.top_endpoints import TopEndpoints
 from app.core.model.delivery import Delivery
@@ -73,6 +74,7 @@ class Stage:
             limits=limits or LaneLimits(),
             tracer=tracer,
             endpoint_meter=top,
+            subjects=AesSubjectVault(lambda: self.feed.directory.erasures, KEYRING),
         )
         self.running: asyncio.Task[None] | None = None
 

@@ -20,6 +20,8 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import NOT_SENT, HttpFailure, HttpOutcome, HttpRequest, HttpTiming
 from app.core.model.timestamps import iso
+from app.core.records.attempt import ERASED
+from app.core.subjects import LEFT_OUT, SubjectVault
 from app.ports.clock import Clock, Randomness
 from app.ports.http import Sender
 from app.ports.metrics import EndpointMeter, Meter
@@ -57,6 +59,7 @@ class DeliverySender:
         least_wait_ms: int,
         readmit: Callable[[OpenDelivery], None],
         endpoint_meter: EndpointMeter | None = None,
+        subjects: SubjectVault | None = None,
     ) -> None:
         self._sender = sender
         self._feed = feed
@@ -67,6 +70,7 @@ class DeliverySender:
         self._dice = dice
         self._meter = meter
         self._endpoint_meter = endpoint_meter
+        self._subjects = subjects
         self._time_scale = time_scale
         self._least_wait_ms = least_wait_ms
         self._readmit = readmit
@@ -141,13 +145,24 @@ class DeliverySender:
         if not self.is_active(delivery.endpoint_id):
             await self._feed.catch_up()
         endpoint = self.sendable(work)
-        if endpoint is None:
+        if endpoint is None or (delivery.sealed is not None and not self._has_key(work, endpoint, delivery.sealed)):
             return None
         self._in_flight.request_begins(delivery)
         try:
             return await self._send(work, endpoint)
         finally:
             self._release_waiting(delivery)
+
+    def _has_key(self, work: OpenDelivery, endpoint: Endpoint, leaf: str) -> bool:
+        """Whether a sealed delivery can be opened; False: it has ended here, because its subject was erased."""
+        try:
+            if self._subjects is None or self._subjects.has_key(leaf):
+                return True
+        except ConfigError:
+            return True  # the attempt fails with that reason
+        self._in_flight.delivery_ended(work.delivery, "dead")
+        self._settler.end(work, endpoint, "dead", ERASED, "the subject of its event was erased")
+        return False
 
     def _release_waiting(self, delivery: Delivery) -> None:
         """The request has ended: settle the copies that waited for it, or send them."""
@@ -172,15 +187,16 @@ class DeliverySender:
             return None
         except (Unrepresentable, MalformedEvent) as error:  # malformed: the record was not written by fan-out
             reason = "unrepresentable" if isinstance(error, Unrepresentable) else "unreadable"
-            self._settler.end(work, endpoint, "dead", reason, str(error))
+            self._settler.end(work, endpoint, "dead", reason, _detail(delivery, str(error)))
             return None
         except TransformFailed as error:
             detail = f"the endpoint's transform has no result for this event: {error}"
-            self._settler.end(work, endpoint, "dead", "transform_failed", detail, result=NOT_SENT)
+            self._settler.end(work, endpoint, "dead", "transform_failed", _detail(delivery, detail), result=NOT_SENT)
             return None
         except (ConfigError, Defect) as error:  # its secret cannot be opened, or a header not be written
-            logger.error("dispatch.not_sent", delivery=delivery.id, endpoint=endpoint.id, error=str(error))
-            outcome = HttpFailure(kind=NOT_SENT, detail=f"no request could be built: {error}", timing=HttpTiming())
+            reason = str(error) if isinstance(error, ConfigError) else _detail(delivery, str(error))
+            logger.error("dispatch.not_sent", delivery=delivery.id, endpoint=endpoint.id, error=reason)
+            outcome = HttpFailure(kind=NOT_SENT, detail=f"no request could be built: {reason}", timing=HttpTiming())
         else:
             self._backoff.over()
         ended_ms = self._clock.now_ms()
@@ -216,16 +232,28 @@ class DeliverySender:
         if work.partition.active:  # otherwise the partition's next owner has it
             self._settler.defer(work, due_ms, "hindered")
 
+    def _opened(self, delivery: Delivery) -> Delivery:
+        """The delivery with its body in plain text. Raises `Defect` and `ConfigError`."""
+        if delivery.sealed is None or delivery.omitted:
+            return delivery
+        opened = None if self._subjects is None else self._subjects.open(delivery)
+        if opened is None:
+            raise Defect("the key that opens its body does not exist")
+        return opened
+
     def _build(self, delivery: Delivery, endpoint: Endpoint, now_ms: int) -> HttpRequest:
         """The request. Raises `Defect` also for a bug, so that it ends one delivery's attempt and not the role."""
         began_s = self._clock.monotonic() if endpoint.transform is not None else None
         try:
+            opened = self._opened(delivery)
             prepared = self._builder.prepared(endpoint, now_ms)
-            return self._builder.request(delivery, endpoint, prepared, now_ms)
+            return self._builder.request(opened, endpoint, prepared, now_ms)
         except HookstreamError:
             raise
         except Exception as error:  # it would be redelivered for ever, and stop the others
-            logger.exception("dispatch.build_failed", delivery=delivery.id, endpoint=endpoint.id)
+            logger.error(
+                "dispatch.build_failed", delivery=delivery.id, endpoint=endpoint.id, exc_info=delivery.sealed is None
+            )
             raise Defect(f"an error of the service itself: {error!r}") from error
         finally:
             if began_s is not None:
@@ -261,3 +289,8 @@ class DeliverySender:
         if result == "ok" and delivery.accepted_at_ms:
             seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
             self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if trigger == "first" else "any")
+
+
+def _detail(delivery: Delivery, error: str) -> str:
+    """A sentence that may quote the event's data, unless the event has a subject."""
+    return error if delivery.sealed is None else LEFT_OUT

@@ -17,7 +17,7 @@ from app.core.model.http_exchange import HttpOutcome
 from app.core.offsets.partitions import OpenPartition, PartitionId
 from app.core.records import attempt as attempt_record
 from app.core.records import delivery as delivery_record
-from app.core.records.attempt import SUPERSEDED, Attempt, AttemptState
+from app.core.records.attempt import ERASED, SUPERSEDED, Attempt, AttemptState
 from app.core.records.headers import RecordHeader
 from app.core.records.ordered import SettledAs, comes_back, settlement
 from app.core.topics.declarations import Topics
@@ -169,7 +169,7 @@ class Settler:
             self._write(work, _Outputs(attempt=attempt, settled="cancelled"))
             return
         signal = None
-        if endpoint and reason != "paused":
+        if endpoint and reason not in ("paused", ERASED):
             self._count_healthy(endpoint, "dead")
             signal = self._signals.unsent(endpoint, attempt)
         self._bury(work, attempt, work.delivery.attempts, signal)

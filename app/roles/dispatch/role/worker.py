@@ -19,6 +19,7 @@ from app.core.offsets.partitions import CommittedOffset, OpenPartition, Partitio
 from app.core.offsets.progress import PartitionProgress, progress_of
 from app.core.records import delivery as delivery_record
 from app.core.records import headers
+from app.core.subjects import SubjectVault
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock, Randomness
@@ -73,6 +74,7 @@ class DispatchRole(ConsumerRole):
         stop_s: float = _REVOKE_WAIT_S,
         tracer: Tracer | None = None,
         endpoint_meter: EndpointMeter | None = None,
+        subjects: SubjectVault | None = None,
     ) -> None:
         super().__init__(source, clock, meter)
         self._stop_s = stop_s
@@ -96,6 +98,7 @@ class DispatchRole(ConsumerRole):
             least_wait_ms=least_wait_ms,
             readmit=self._admit,
             endpoint_meter=endpoint_meter,
+            subjects=subjects,
         )
         self._lane_workers = LaneWorkers(
             sender=self._sender,

@@ -107,7 +107,12 @@ class RangeReplay:
 
     def _item(self, waiting: QueuedDelivery[SelectedEvent]) -> ReplayedDelivery:
         event, accepted_at_ms, sequence = waiting.item
-        registry_position = self._appender.context.feed.position
-        shared = event_headers(event, accepted_at_ms, sequence, self._replay.id, registry_position, waiting.position)
+        position, subjects = self._appender.context.feed.position, self._appender.context.sources.subjects
+        body, sealed = event.body, None
+        if event.subject is not None and subjects is not None:
+            body, sealed = subjects.seal(event, accepted_at_ms)
+        shared = event_headers(
+            event, accepted_at_ms, sequence, self._replay.id, position, waiting.position, sealed=sealed
+        )
         delivery_id = ids.delivery_id(event.tenant, event.id, waiting.endpoint_id, self._replay.id)
-        return ReplayedDelivery(waiting.endpoint_id, delivery_id, with_delivery(shared, delivery_id), event.body)
+        return ReplayedDelivery(waiting.endpoint_id, delivery_id, with_delivery(shared, delivery_id), body)

@@ -20,6 +20,7 @@ from app.core.records.headers import RecordHeader
 from app.core.records.raw_event import Coordinates, data_of, decode_event, fields_of
 from app.core.records.record import ConsumedRecord
 from app.core.schemas.rules import Violation
+from app.core.subjects import SubjectVault
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
 from app.ports.clock import Clock
@@ -58,6 +59,7 @@ class ReplaySources(NamedTuple):
     max_event_bytes: int
     #: checks data against the schema of its type
     violation: Callable[[EventType, bytes], Violation | None]
+    subjects: SubjectVault | None = None
 
     @property
     def directory(self) -> Directory:
@@ -155,13 +157,17 @@ class EventSelector:
                     chunk.add_handed_out(key, _header(record.headers, "event-id"), route)
 
     def event_of(self, record: ConsumedRecord) -> Event | None:
-        """The event of a record; None if it cannot be decoded, or belongs to another tenant or mode."""
+        """The event of a record; None if it cannot be decoded, is erased, or of another tenant or mode."""
         at = Coordinates(self._events, record.partition, record.offset, record.timestamp)
         try:
             event = decode_event(record.value, record.headers, at, max_bytes=self._sources.max_event_bytes)
         except MalformedEvent:
             return None
-        return event if (event.tenant, event.mode) == (self._replay.tenant, self._replay.mode) else None
+        if (event.tenant, event.mode) != (self._replay.tenant, self._replay.mode):
+            return None
+        subjects = self._sources.subjects
+        erased = event.subject is not None and subjects is not None and subjects.is_erased(event, record.timestamp)
+        return None if erased else event
 
     def matching(self, record: ConsumedRecord) -> tuple[Event, tuple[str, ...]] | None:
         """The event of a record and its target endpoints; None if it has none."""
