@@ -134,6 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     egress_proxy: SecretText | None = None
     #: hosts, networks (CIDRs) or host:port that do not go through the proxy, comma-separated; unset: those of NO_PROXY
     egress_no_proxy: tuple[str, ...] = ()
+    #: addresses and networks (CIDRs) that requests to endpoints come from, comma-separated: API and portal show them
+    egress_ips: tuple[str, ...] = ()
     #: name servers for endpoints' names, as address or address:port, comma-separated; unset: those of /etc/resolv.conf
     dns_servers: tuple[str, ...] = ()
     #: allow endpoints with http:// URLs
@@ -357,7 +359,7 @@ def _address_problems(settings: Settings) -> list[str]:
         ),
         *origin_problems(settings.portal_origins, settings.public_url),
         *database_problems(settings.database_url),
-        *egress_problems(settings.egress_ports, settings.egress_allow),
+        *egress_problems(settings.egress_ports, settings.egress_allow, settings.egress_ips),
         *egress_proxy_problems(
             settings.egress_proxy.reveal() if settings.egress_proxy else None, settings.egress_no_proxy
         ),
@@ -392,9 +394,4 @@ def _kafka_problems(settings: Settings) -> list[str]:
     ]
 
 
-_JUDGES = (
-    _address_problems,
-    _watchdog_problems,
-    _mail_problems,
-    _kafka_problems,
-)
+_JUDGES = (_address_problems, _watchdog_problems, _mail_problems, _kafka_problems)

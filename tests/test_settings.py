@@ -118,6 +118,8 @@ def test_a_text_becomes_its_value(name: str, text: str, value: Any) -> None:
         ("TOPIC_PREFIX", "a b", "letters, digits"),
         ("EGRESS_ALLOW", "10.0.0.0/8,localhost", "'localhost'"),
         ("EGRESS_ALLOW", "10.0.0.1/8", "host bits"),
+        ("EGRESS_IPS", "192.0.2.1,<script>", "'<script>'"),
+        ("EGRESS_IPS", ",".join(["192.0.2.1"] * 65), "at most 64"),
         ("MAX_IN_FLIGHT", "0", "at least 1"),
         ("WATCHDOG_LOOP_SECONDS", "0.5", "0, or 1 to 86400"),
         ("WATCHDOG_RECOVERY_SECONDS", "nan", "0, or 1 to 86400"),

@@ -148,6 +148,8 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     #: http:// is allowed, towards this machine
     allow_http: bool = False
+    #: addresses and networks that requests to endpoints come from, as the installation has published them
+    egress_ips: tuple[str, ...] = ()
     #: exports spans; None: tracing is off
     tracer: Tracer | None = None
     #: for whom this is, in the audit log; see `acting`

@@ -10,6 +10,8 @@ from app.core.secret_text import SecretText
 
 _TOKEN_CHARACTERS = 20
 _VARIETY = 8
+#: published source addresses: a portal page shows them all
+MAX_EGRESS_IPS = 64
 #: what a header may carry
 _TOKEN = re.compile(r"[!-~]+")
 _REGISTRY = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]{1,253}(/[A-Za-z0-9._~/-]{0,200})?")
@@ -89,16 +91,19 @@ def database_problems(database_url: SecretText | None) -> list[str]:
     return ["DATABASE_URL: postgresql://user:password@host:port/database, or sqlite:///path"]
 
 
-def egress_problems(ports: Sequence[str], networks: Sequence[str]) -> list[str]:
-    """Problems of EGRESS_PORTS and EGRESS_ALLOW."""
+def egress_problems(ports: Sequence[str], networks: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Problems of EGRESS_PORTS, EGRESS_ALLOW and EGRESS_IPS."""
     problems = [
         f"EGRESS_PORTS: {port!r} is not a port"
         for port in ports
         if not (port.isascii() and port.isdigit() and len(port) < 6 and 1 <= int(port) <= 65535)
     ]
-    for network in networks:
-        try:
-            ip_network(network)
-        except ValueError as error:
-            problems.append(f"EGRESS_ALLOW: {error}")
+    if len(sources) > MAX_EGRESS_IPS:
+        problems.append(f"EGRESS_IPS: at most {MAX_EGRESS_IPS}; join neighbours to networks")
+    for name, listed in (("EGRESS_ALLOW", networks), ("EGRESS_IPS", sources[:MAX_EGRESS_IPS])):
+        for network in listed:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
     return problems

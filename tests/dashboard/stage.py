@@ -131,6 +131,7 @@ class Stage:
             tokens=GrantSigner(self.ring.derive("sessions/"), AesSealer(b"k")),
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,
+            egress_ips=settings.egress_ips,
         )
 
     async def call(

@@ -80,6 +80,12 @@ class PublishedKeys(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[PublishedKey]
 
 
+class SourceAddresses(msgspec.Struct, frozen=True, kw_only=True):
+    """Where requests to endpoints come from: addresses, and networks in CIDR notation."""
+
+    addresses: list[str]
+
+
 class Recoverable(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint missed while it was disabled: `POST …/recover` delivers it."""
 

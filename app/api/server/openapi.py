@@ -38,6 +38,7 @@ _TAGS = {
     "replays": "Deliver past events to an endpoint.",
     "audit": "The audit log: who changed what, and when.",
     "filters": "Conditions of endpoints on the fields of events.",
+    "source-addresses": "Where requests to endpoints come from.",
     "webhook-keys": "Public keys of endpoints, for everybody who knows the endpoint's id.",
     "erasures": "Erasures of subjects: the persons whom the data of events is about.",
     "portal-links": "Links that let your customers see their endpoints and deliveries.",

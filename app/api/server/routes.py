@@ -126,6 +126,8 @@ ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/v1/event-types/import", name="event_types.import_openapi", summary="Declare the "
           "webhooks of an OpenAPI 3.1 document as event types, or show what would change", access="write_any",
           takes=events.EventTypesImportIn, gives=events.EventTypesImported, most=MAX_IMPORT),
+    Route(method="GET", path="/v1/source-addresses", name="source_addresses.show", summary="Show the addresses that "
+          "requests to endpoints come from", access="read_any", gives=c.SourceAddresses),
     Route(method="POST", path="/v1/filters/test", name="filters.test", summary="Try a filter on an event",
           access="read", takes=filters.FilterTestIn, gives=filters.FilterTestOut, most=MAX_BODY),
     Route(method="POST", path="/v1/replays", name="replays.create", summary="Replay a time range, or estimate "

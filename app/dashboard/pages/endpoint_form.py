@@ -81,6 +81,7 @@ def choices(desk: PageContext, visit: PageRequest, profile: str) -> dict[str, An
         "fields": fields(visit),
         "auth_inputs": auth_form.INPUTS,
         "open": is_open(desk.api, caller.tenant),
+        "source_addresses": desk.api.egress_ips,
         "types": types_of(desk.api, caller.tenant, caller.mode, profile),
     }
 

@@ -106,6 +106,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             subjects=shared.subjects,
             public_url=settings.public_url or "",
             allow_http=settings.allow_http,
+            egress_ips=settings.egress_ips,
             tracer=shared.tracer,
         )
     finally:
