@@ -209,6 +209,7 @@ async def test_commands_on_inputs(broker: RealBroker, prefix: str, tmp_path: Pat
     await cli.cli("topics", "apply")
     await cli.cli("inputs", "plan", expect=2)
     assert f"{absent} does not exist" in await cli.cli("inputs", "apply", expect=2)
+    assert "the topics of b do not exist" in str(await cli.cli("inputs", "test", "b", expect=2))
     cli.environ |= declared(tmp_path, shop)
     (row,) = (await cli.cli("inputs", "apply", "-o", "json"))["topics"]
     assert row == {"input": "shop", "topic": topic, "state": "new", "partitions": 2, "behind": 0}

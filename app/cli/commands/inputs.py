@@ -197,7 +197,8 @@ async def _newest(inputs: Inputs, chosen: CompiledInput, topic: str | None) -> I
     await require(clients, reads=topics)
     record = await last_record(clients, topics) if topics else None
     if record is None:
-        raise ConfigError([f"the topics of {chosen.name} have no records: give one with --value"])
+        what = f"have no records: {', '.join(topics)}" if topics else "do not exist, or Kafka hides them"
+        raise ConfigError([f"the topics of {chosen.name} {what}. Give a record with --value"])
     return InputRecord(
         topic=record.topic,
         partition=record.partition,

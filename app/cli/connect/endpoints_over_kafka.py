@@ -171,7 +171,7 @@ def _converted(value: Any) -> ReceiverAuth | None:
     try:
         auth: ReceiverAuth | None = msgspec.convert(value, ReceiverAuth | None)
     except msgspec.ValidationError as error:
-        pointer, sentence = in_words(error)
+        pointer, sentence = in_words(error, ReceiverAuth | None)
         raise CommandRefused("invalid", f"auth{pointer}: {sentence}", [(f"/auth{pointer}", sentence)]) from error
     return auth
 

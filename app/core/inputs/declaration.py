@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from app.core.errors import ConfigError
 from app.core.inputs.json_paths import parse_path
+from app.core.model.shape_problems import shape_problems
 
 Preset = Literal["debezium-outbox", "debezium-cdc", "cloudevents"]
 TimeUnit = Literal["iso", "s", "ms", "us", "ns"]
@@ -143,7 +144,7 @@ def read_declarations(document: object) -> tuple[InputDeclaration, ...]:
         try:
             each = msgspec.convert(entry, InputDeclaration)
         except (msgspec.ValidationError, RecursionError) as error:
-            problems.append(f"input {label}: {error}")
+            problems += [f"input {label}: {problem}" for problem in _misfits(entry, error)]
             continue
         declared.append(each)
         problems += [f"input {label}: {problem}" for problem in _problems(each)]
@@ -151,6 +152,22 @@ def read_declarations(document: object) -> tuple[InputDeclaration, ...]:
     if problems:
         raise ConfigError(problems)
     return tuple(declared)
+
+
+def _misfits(entry: Any, error: Exception) -> list[str]:
+    """Why an entry is no declaration: each field that does not fit, else the error."""
+    if (
+        isinstance(error, RecursionError)
+        or not isinstance(entry, dict)
+        or not all(isinstance(each, str) for each in entry)
+    ):
+        return [str(error)]
+    fields = ", ".join(field.name for field in msgspec.structs.fields(InputDeclaration))
+    more = {"is not a field": f", one of {fields}"}
+    problems = list(shape_problems(entry, InputDeclaration))
+    return [f"{place.strip('/').replace('/', '.')}: {why}{more.get(why, '')}" for place, why in problems] or [
+        str(error)
+    ]
 
 
 def _common_problems(declared: list[InputDeclaration]) -> Iterator[str]:

@@ -8,9 +8,12 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 
 _MOST = 20
 _PLACE = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
+#: msgspec's sentence on a value that is none of those that a field may have
+_NO_CHOICE = re.compile(r"Invalid (?:enum )?value '.*'", re.DOTALL)
 _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"Expected `str` of length <= (\d+)"), lambda match: f"at most {match[1]} characters"),
     (re.compile(r"Expected `str` of length >= (\d+)"), lambda match: f"at least {_count(match[1], 'character')}"),
@@ -42,8 +45,8 @@ def _all_problems(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> Iter
                 yield "/" + name[:80].replace("~", "~0").replace("/", "~1"), "is not a field"
 
 
-def in_words(error: msgspec.ValidationError) -> tuple[str, str]:
-    """(JSON Pointer, sentence) of an error of msgspec."""
+def in_words(error: msgspec.ValidationError, type_: Any = None) -> tuple[str, str]:
+    """(JSON Pointer, sentence) of an error of msgspec. With the type of the value, choices are listed."""
     text = str(error)
     place = _PLACE.search(text)
     sentence = _PLACE.sub("", text)
@@ -51,14 +54,35 @@ def in_words(error: msgspec.ValidationError) -> tuple[str, str]:
         match = pattern.fullmatch(sentence)
         if match:
             sentence = words(match)
-    return _pointer(place[1]) if place else "", sentence
+    pointer = _pointer(place[1]) if place else ""
+    if type_ is not None and _NO_CHOICE.fullmatch(sentence):
+        choices = _choices(type_, pointer)
+        sentence += f", not one of {', '.join(choices)}" if choices else ""
+    return pointer, sentence
+
+
+def _choices(type_: Any, pointer: str) -> list[str]:
+    """The values that a literal type has, or the tags of structs, if the pointer leads to the tag."""
+    info = _bare(msgspec.inspect.type_info(type_))
+    choices: list[str] = []
+    for each in map(_bare, info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)):
+        if isinstance(each, msgspec.inspect.LiteralType) and not pointer:
+            choices += map(str, each.values)
+        elif isinstance(each, msgspec.inspect.StructType) and each.tag and pointer == f"/{each.tag_field}":
+            choices.append(str(each.tag))
+    return choices
+
+
+def _bare(info: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """A type without what a schema says about it."""
+    return info.type if isinstance(info, msgspec.inspect.Metadata) else info
 
 
 def _problems(name: str, value: Any, type_: Any) -> Iterator[tuple[str, str]]:
     try:
         msgspec.convert(value, type_, str_keys=True)
     except msgspec.ValidationError as error:
-        pointer, sentence = in_words(error)
+        pointer, sentence = in_words(error, type_)
         yield f"/{name}{pointer}", sentence
 
 

@@ -35,6 +35,8 @@ def test_all_problems_of_a_file_are_named_at_once() -> None:
         - {name: l, topics: [l], type: {path: $, parse: true}, tenant: {path: $, unit: ms}, optional: [nothing]}
         - {name: b, topics: [z], type: a}
         - {name: m, topics: [z], type: {key: false}}
+        - {name: n, topic: n, preset: debezium, tenant: {headr: a}}
+        - {name: o, topics: o, 7: a}
     """)
     text = "\n".join(named)
     for expected in (
@@ -48,7 +50,7 @@ def test_all_problems_of_a_file_are_named_at_once() -> None:
         "input g: type: a source has exactly one of",
         "input h: type: a CloudEvent has its own",
         "input h: data: a CloudEvent has its own",
-        "input i: Object contains unknown field `typo`",
+        "input i: typo: is not a field, one of name, topics, pattern, preset",
         "input k: pattern: '(' is not a regular expression",
         "input l: type: only `data` has `object` and `parse`",
         "input l: tenant: only `time` has `unit`",
@@ -56,6 +58,10 @@ def test_all_problems_of_a_file_are_named_at_once() -> None:
         "input b: the name is used twice",
         "topic z belongs to the inputs b, m",
         "input m: type.key: true, or a text",
+        "input n: topic: is not a field, one of name, topics",
+        "input n: preset: Invalid enum value 'debezium', not one of cloudevents, debezium-cdc, debezium-outbox",
+        "input n: tenant: Object contains unknown field `headr`",
+        "input o: Expected `array`, got `str`",
     ):
         assert expected in text
 
