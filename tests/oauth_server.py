@@ -1,7 +1,8 @@
 """An OAuth 2.0 server and a receiver behind it, of others and in a process of their own: Authlib on Flask.
 
 `python -m tests.oauth_server PORT`. Besides `/token` and the protected `/hook` it has `/seen` (what the receiver has
-accepted), `/tokens` (how many were issued), `/revoke` (revokes all of them) and `/basic`, which asks for a password.
+accepted), `/requests` (headers and bodies of what `/hook` has), `/tokens` (how many were issued), `/revoke` (revokes
+all of them) and `/basic`, which asks for a password.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def _serve(port: int) -> None:
 
     tokens: dict[str, Token] = {}
     seen: list[str] = []
+    requests: list[dict[str, object]] = []
 
     def save(token: dict[str, str], _request: object) -> None:
         tokens[token["access_token"]] = Token(token.get("scope", ""))
@@ -88,6 +90,7 @@ def _serve(port: int) -> None:
     @application.post("/hook")
     @protected("hooks.write")  # type: ignore[untyped-decorator]
     def hook() -> str:
+        requests.append({"headers": dict(request.headers), "body": request.get_data(as_text=True)})
         seen.append(request.headers["webhook-id"])
         return ""
 
@@ -102,6 +105,10 @@ def _serve(port: int) -> None:
     @application.get("/seen")
     def list_seen() -> Response:
         return jsonify(seen)
+
+    @application.get("/requests")
+    def list_requests() -> Response:
+        return jsonify(requests)
 
     @application.get("/tokens")
     def count() -> Response:
