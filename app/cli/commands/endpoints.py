@@ -46,7 +46,7 @@ WireFormatOption = Annotated[
 SecretOption = Annotated[str | None, typer.Option(help="Signing secret. Default: a generated one. Prefer a file:")]
 SecretFileOption = Annotated[str | None, typer.Option(metavar="FILE", help=f"File with the signing secret {WHY_FILE}.")]
 _COLUMNS = ("id", "status", "url")
-_WIDE = ("uid", "tenant", "mode", "profile", "events")
+_WIDE = ("uid", "mode", "profile", "events")
 
 
 @app.command("add")
@@ -116,10 +116,10 @@ def list_(
         _only_the_keys_own(address, tenant, mode)
         query = only_given({"status": status})
         endpoints = ask(address, lambda api: api.all("webhooks", query=query))
-    wide = _WIDE if address is None else tuple(name for name in _WIDE if name != "tenant")
+    columns = _COLUMNS if address is not None or tenant is not None else (*_COLUMNS, "tenant")
     filtered = tenant is not None or mode is not None or status is not None
     empty = "No endpoint matches." if filtered else "No endpoints yet: hookstream endpoints add URL --events '*'"
-    show(endpoints, _COLUMNS, output, empty, wide)
+    show(endpoints, columns, output, empty, _WIDE)
 
 
 @app.command("show")

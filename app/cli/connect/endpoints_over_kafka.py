@@ -40,7 +40,9 @@ async def create(fields: dict[str, Any], secret: str | None, *, unsigned: bool) 
     async with session() as registry:
         tenant = registry.directory.tenants.get(fields["tenant"])
         if tenant is None and fields["tenant"] != "default":
-            raise CommandRefused("not_found", f"there is no tenant {fields['tenant']}: hookstream tenants list")
+            name = fields["tenant"]
+            remedy = f"hookstream tenants add {name}, or another of hookstream tenants list"
+            raise CommandRefused("not_found", f"there is no tenant {name}: {remedy}")
         chosen = fields.pop("profile", None) or (tenant.profile if tenant else "standard")
         plain = _secret(chosen, secret, unsigned)
         endpoint = _checked({"id": "ep_" + dice.token_hex(12), "profile": chosen, **fields})

@@ -42,7 +42,8 @@ async def refusal(**fields: object) -> CommandRefused:
 async def test_a_tenant_with_a_typo_is_refused_and_the_list_of_tenants_is_named() -> None:
     error = await refusal(tenant="amce")
     assert error.code == "not_found"
-    assert "there is no tenant amce" in error.detail and "hookstream tenants list" in error.detail
+    assert "there is no tenant amce: hookstream tenants add amce" in error.detail
+    assert "hookstream tenants list" in error.detail
 
 
 async def test_every_field_that_does_not_fit_is_named() -> None:
