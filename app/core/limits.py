@@ -62,6 +62,8 @@ IN_FLIGHT = (1, 1000)
 RATE = (0.001, 100_000.0)
 FAILURES = 1_000_000
 DAYS = 365.0
+#: seconds by which the `deliver_at` of an event may lie ahead; records of the delay ladder live for twice as long
+DELIVER_AHEAD_S = 7 * 86_400.0
 
 #: of an endpoint's filter: bytes of its JSON, comparisons, levels of nesting, and values of one list
 FILTER_BYTES = 8192

@@ -258,6 +258,12 @@ _REASONS = {
         "It was dead, and was discarded on request: it is not needed any more.",
         "Retry it if it is still wanted.",
     ),
+    "expired": Outcome(
+        "Expired",
+        RetryRule.NONE,
+        "The event's `expires_at` has passed, or passes before the next attempt.",
+        "Retry it if it is still wanted.",
+    ),
     "overloaded": Outcome(
         "Waited too long",
         RetryRule.NONE,

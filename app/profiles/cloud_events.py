@@ -23,8 +23,8 @@ STRUCTURED_TYPE = "application/cloudevents+json; charset=UTF-8"
 _HEADER_CHARACTERS = 6144
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _DATA = frozenset(("data", "data_base64"))
-#: they choose whose event it is, who receives it, and how it is deduplicated and ordered
-_STEERING = frozenset(("tenant", "mode", "idempotencykey", "orderingkey", "channels"))
+#: they choose whose event it is, who receives it and when, and how it is deduplicated and ordered
+_STEERING = frozenset(("tenant", "mode", "idempotencykey", "orderingkey", "channels", "deliverat", "expiresat"))
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _JSON_TYPE = re.compile(r"application/(json|[\w.+-]{1,100}\+json)(; ?charset=[\w-]{1,20})?", re.ASCII | re.IGNORECASE)
 #: what a header may hold as it is: visible ASCII without the double quote and the percent sign

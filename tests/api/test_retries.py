@@ -197,6 +197,7 @@ async def test_a_waiting_delivery_is_ended_by_a_copy_without_a_body(stage: Stage
 
 
 async def test_cancelling_a_delivery_in_its_key_queue_marks_it_until_its_release(stage: Stage) -> None:
+    stage.endpoint(ordering="fifo")
     row = stage.row(None, state="pending", attempts=0, ordering_key="k", arrival=None)
     await stage.ask("retries.cancel", of=row.id)
     assert not stage.appended()

@@ -45,6 +45,8 @@ EVENT_HEADERS: Mapping[str, str] = {
     "ordering-key": f"Events with the same key are numbered and, for ordered endpoints, delivered in sequence. {_WINS}",
     "subject": f"The person whom the data is about. {_WINS}",
     "channels": f"Comma-separated. Endpoints with channels receive the event if it carries one of theirs. {_WINS}",
+    "deliver-at": f"ISO 8601 with date, time and zone: no attempt before it. {_WINS}",
+    "expires-at": f"ISO 8601 with date, time and zone: no attempt from then on. {_WINS}",
     "traceparent": "W3C trace context; sent to receivers.",
 }
 _MEANINGS = {
@@ -56,7 +58,7 @@ _MEANINGS = {
     "data": "Any JSON. It is delivered byte for byte where the profile allows.",
     "data_base64": "JSON in base64, in place of `data`.",
     "idempotencykey": "As the header `idempotency-key`. Default: source and id.",
-    "orderingkey": "As the header `ordering-key`.",
+    **{name.replace("-", ""): f"As the header `{name}`." for name in ("ordering-key", "deliver-at", "expires-at")},
 }
 #: headers of deliveries and of deliveries.dead whose meaning is not that of a field of `Delivery`
 _DELIVERY_HEADERS = {

@@ -112,6 +112,8 @@ def _event() -> dict[str, Any]:
         "idempotency_key": {"maxLength": _KEY_LENGTH},
         "ordering_key": {"maxLength": _KEY_LENGTH},
         "subject": {"minLength": 1, "maxLength": limits.SUBJECT},
+        "deliver_at": {"pattern": _whole(timestamps._TIMESTAMP.pattern)},
+        "expires_at": {"pattern": _whole(timestamps._TIMESTAMP.pattern)},
         "channels": {"maxItems": limits.CHANNELS, "items": {"type": "string", "pattern": channels.CHANNEL_PATTERN}},
     }
     wins = "takes precedence."
@@ -130,6 +132,10 @@ def _event() -> dict[str, Any]:
         f"`channels`, comma-separated, {wins}",
         "subject": "The person whom the data is about; what Hookstream writes about them is sealed, see erasures. "
         f"The record header `subject` {wins}",
+        "deliver_at": "ISO 8601 with date, time and zone: no attempt before it; at most "
+        f"{limits.DELIVER_AHEAD_S / 86_400:g} days after the record's timestamp. The record header `deliver-at` {wins}",
+        "expires_at": "ISO 8601 with date, time and zone, after `deliver_at`: no attempt from then on. The record "
+        f"header `expires-at` {wins}",
         "metadata": "Free fields of the producer; never sent.",
     }
     for name, meaning in meanings.items():

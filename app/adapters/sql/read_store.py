@@ -244,7 +244,7 @@ def _delivery(row: Row[Any]) -> DeliveryRow:
         status=row.status,
         result=row.result,
         error=row.error,
-        next_attempt_at_ms=row.next_attempt_at_ms if row.state == "retrying" else None,
+        next_attempt_at_ms=row.next_attempt_at_ms if row.state in ("pending", "retrying") else None,
         duration_ms=row.duration_ms,
         reason=row.reason,
         replay_id=row.replay_id,

@@ -100,7 +100,12 @@ METRICS: tuple[Metric, ...] = (
         "Append of the event to the start of its first attempt. Deliveries that had to wait are left out: ordered, "
         "deferred, parked, replayed or retried ones.",
     ),
-    Metric("delivery_latency_seconds", "histogram", ("attempt",), "Append of the event to 2xx; first = first attempt."),
+    Metric(
+        "delivery_latency_seconds",
+        "histogram",
+        ("attempt",),
+        "Append of the event, or its later deliver_at, to 2xx; first = first attempt.",
+    ),
     Metric(
         "delivery_attempts_per_success",
         "histogram",

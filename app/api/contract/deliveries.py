@@ -40,7 +40,7 @@ class DeliveryOut(msgspec.Struct, frozen=True, kw_only=True):
     #: when the event was accepted
     created_at: str
     updated_at: str
-    #: while it is retrying
+    #: while it is retrying, or pending and its event has a `deliver_at`
     next_attempt_at: str | None
     #: of the last attempt: HTTP status, the outcome as a word (`ok`, `timeout`, `http_5xx` …), why it failed
     status: int | None

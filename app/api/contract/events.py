@@ -37,6 +37,10 @@ class EventIn(Input, frozen=True, kw_only=True):
     ) = None
     #: the person whom the data is about; see POST /v1/erasures
     subject: Subject | None = None
+    #: ISO 8601: no attempt before it; at most 7 days ahead
+    deliver_at: Annotated[str, Meta(max_length=limits.TIME)] | None = None
+    #: ISO 8601: no attempt from then on; after `deliver_at`
+    expires_at: Annotated[str, Meta(max_length=limits.TIME)] | None = None
 
 
 class EventAccepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +131,9 @@ class EventOut(msgspec.Struct, frozen=True, kw_only=True):
     ordering_key: str | None
     #: the channels that it carries; null: Kafka no longer has it
     channels: list[str] | None
+    #: no attempt before and after these times; null: there is no such time, or Kafka no longer has the event
+    deliver_at: str | None
+    expires_at: str | None
     #: coordinates in `events.raw`; null: unknown
     partition: int | None
     offset: int | None

@@ -193,6 +193,8 @@ def delivery_of(row: DeliveryRow, event: Event, *, attempts: int) -> Delivery:
         traceparent=event.traceparent,
         arrival=row.arrival,
         source=source_of(row),
+        deliver_at_ms=event.deliver_at_ms,
+        expires_at_ms=event.expires_at_ms,
     )
 
 

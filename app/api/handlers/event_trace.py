@@ -244,6 +244,8 @@ def _present(api: ApiServices, traced: _Trace) -> EventOut:
         accepted_at=iso(traced.accepted_ms),
         ordering_key=_ordering_key(traced),
         channels=list(stored.event.channels) if stored is not None else None,
+        deliver_at=_iso(stored.event.deliver_at_ms) if stored is not None else None,
+        expires_at=_iso(stored.event.expires_at_ms) if stored is not None else None,
         partition=spot[0] if spot else None,
         offset=spot[1] if spot else None,
         data=data,
@@ -251,6 +253,10 @@ def _present(api: ApiServices, traced: _Trace) -> EventOut:
         duplicate_of=_duplicate_of(traced),
         endpoints=_endpoints(api, traced),
     )
+
+
+def _iso(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)
 
 
 def _outcome(api: ApiServices, traced: _Trace) -> EventOutcome | None:

@@ -92,12 +92,22 @@ def _record(api: ApiServices, call: ApiRequest, event: EventIn, index: int | Non
     fields: dict[str, object] = {"type": event.type, "id": event_id, "data": event.data}
     if call.idempotency_key and not event.idempotency_key:
         fields["idempotency_key"] = derived
-    for name in ("created_at", "idempotency_key", "ordering_key", "metadata", "channels", "subject"):
+    names = (
+        "created_at",
+        "idempotency_key",
+        "ordering_key",
+        "metadata",
+        "channels",
+        "subject",
+        "deliver_at",
+        "expires_at",
+    )
+    for name in names:
         if getattr(event, name) is not None:
             fields[name] = getattr(event, name)
     value = msgspec.json.encode(fields)
     try:
-        decode_event(value, (), Coordinates("api", 0, 0, 0), max_bytes=api.max_event_bytes)
+        decode_event(value, (), Coordinates("api", 0, 0, api.clock.now_ms()), max_bytes=api.max_event_bytes)
     except MalformedEvent as error:
         if error.reason == "too_large":
             raise ApiError(413, "too_large", f"event{place}: {error.detail}") from error
@@ -121,5 +131,7 @@ _POINTERS = {
     "bad_id": "/id",
     "bad_created_at": "/created_at",
     "bad_subject": "/subject",
+    "bad_deliver_at": "/deliver_at",
+    "bad_expires_at": "/expires_at",
     "not_json": "/data",
 }

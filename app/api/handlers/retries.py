@@ -26,7 +26,15 @@ from app.core.topics.names import TopicName
 
 _WAITING = ("pending", "retrying")
 RetryRefusal = Literal[
-    "endpoint_removed", "endpoint_disabled", "endpoint_paused", "paused", "in_line", "event_gone", "ended"
+    "endpoint_removed",
+    "endpoint_disabled",
+    "endpoint_paused",
+    "paused",
+    "in_line",
+    "event_gone",
+    "ended",
+    "scheduled",
+    "expired",
 ]
 _WHY: dict[RetryRefusal, str] = {
     "endpoint_removed": "the endpoint is removed: register it again and replay the event",
@@ -36,6 +44,8 @@ _WHY: dict[RetryRefusal, str] = {
     "in_line": "the delivery waits in line behind others of its ordering key, and its turn comes by itself",
     "event_gone": "Kafka keeps the event no longer",
     "ended": "the delivery has ended",
+    "scheduled": "its event is for later; a retry of this delivery alone sends it at once",
+    "expired": "its event has expired; a retry of this delivery alone sends it",
 }
 
 
@@ -68,7 +78,7 @@ async def retry_those(api: ApiServices, which: DeliveryFilter, *, limit: int, cu
     await audit.record(api, which, "deliveries.retry", "deliveries", detail=f"at most {limit}", after={"filter": asked})
     rows, cursor = await delivery_filters.newest(api, which, limit=limit, cursor=cursor)
     refusals = {row.id: refusal for row in rows if (refusal := _refusal(api, row)) is not None}
-    refusals |= await _retried(api, [row for row in rows if row.id not in refusals])
+    refusals |= await _retried(api, [row for row in rows if row.id not in refusals], in_time=True)
     return BulkRetryOut(
         dry_run=False,
         matched=None,
@@ -88,7 +98,9 @@ async def cancel(api: ApiServices, call: ApiRequest) -> ApiResponse:
         raise ApiError(409, "ended", f"the delivery has ended as {row.state}")
     await audit.record(api, row, "delivery.cancel", f"delivery/{row.id}", before={"state": row.state})
     revision = _revision(api, row)
-    if row.ordering_key is not None and row.arrival is None:  # its line alone knows its place, and brings it out
+    endpoint = api.feed.directory.endpoint(row.endpoint_id)
+    is_ordered = row.ordering_key is not None and (endpoint is None or endpoint.ordering == "fifo")
+    if is_ordered and row.arrival is None:  # its line alone knows its place, and brings it out
         await api.command(
             SupersedeDeliveries([DeliveryRevision(id=row.id, number=revision, cancel=True, source=source_of(row))]),
             row.endpoint_id,
@@ -113,8 +125,11 @@ def _refusal(api: ApiServices, row: DeliveryRow) -> RetryRefusal | None:
     return "in_line" if ordered and row.state in _WAITING and row.arrival is None else None
 
 
-async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, RetryRefusal]:
-    """Append a copy of each delivery. Returns the failed ones with the reason, such as a deleted event."""
+async def _retried(api: ApiServices, rows: Sequence[DeliveryRow], *, in_time: bool = False) -> dict[str, RetryRefusal]:
+    """Append a copy of each delivery. Returns the failed ones with the reason, such as a deleted event.
+
+    `in_time`: leave out those whose events are for later or have expired.
+    """
     events = await event_payloads.events_of(api, rows)
     copies: list[Delivery] = []
     refusals: dict[str, RetryRefusal] = {}
@@ -125,6 +140,10 @@ async def _retried(api: ApiServices, rows: Sequence[DeliveryRow]) -> dict[str, R
             delivery = await event_payloads.parked_delivery(api, row)
         if delivery is None:
             refusals[row.id] = "event_gone"
+            continue
+        untimely = _untimely(delivery, api.clock.now_ms()) if in_time else None
+        if untimely is not None:
+            refusals[row.id] = untimely
             continue
         revision = _revision(api, row)
         copies.append(msgspec.structs.replace(delivery, revision=revision, manual="retry", due_at_ms=0))
@@ -143,6 +162,12 @@ def _copy(api: ApiServices, row: DeliveryRow, event: Event) -> Delivery:
         return copy
     body, leaf = api.subjects.seal(event, row.created_at_ms)
     return msgspec.structs.replace(copy, body=body, sealed=leaf)
+
+
+def _untimely(delivery: Delivery, now_ms: int) -> RetryRefusal | None:
+    if delivery.expires_at_ms is not None and now_ms >= delivery.expires_at_ms:
+        return "expired"
+    return "scheduled" if delivery.deliver_at_ms is not None and now_ms < delivery.deliver_at_ms else None
 
 
 async def _append(api: ApiServices, copies: Sequence[Delivery]) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import orjson
 import typer
 
+from app.adapters.clock import SystemClock
 from app.cli.commands.endpoints import check_reach
 from app.cli.connect import completion, event_batches, process_context
 from app.cli.connect.api_connection import api_or_kafka, ask, uses_api
@@ -39,7 +40,7 @@ def send(
     """Append events to events.raw, wait for the broker's acknowledgement, and print the ids of the events.
 
     An event is {"type": "a.b", "data": …} with optional id, created_at, tenant, mode, idempotency_key, ordering_key,
-    channels, subject.
+    channels, subject, deliver_at, expires_at.
 
     Through the API up to 1,000 go in one request, and tenant and mode are the key's: events must not name them. When
     a request fails, the ids of the events accepted before it are printed.
@@ -88,7 +89,9 @@ async def _append(events: list[bytes]) -> list[dict[str, Any]]:
     try:
         sent = []
         for body in events:
-            event = decode_event(body, (), Coordinates(topic, 0, 0, 0), max_bytes=settings.max_event_bytes)
+            event = decode_event(
+                body, (), Coordinates(topic, 0, 0, SystemClock().now_ms()), max_bytes=settings.max_event_bytes
+            )
             key = (event.ordering_key or event.tenant).encode()
             sent.append((body, log.partition_for(topic, key), await log.append(topic, key=key, value=body)))
         return [appended(body, topic, partition, await offset) for body, partition, offset in sent]
@@ -98,7 +101,7 @@ async def _append(events: list[bytes]) -> list[dict[str, Any]]:
 
 def appended(body: bytes, topic: str, partition: int, offset: int) -> dict[str, Any]:
     """The row of an appended event. Its id is the producer's, or the one that fan-out derives from the coordinates."""
-    event = decode_event(body, (), Coordinates(topic, partition, offset, 0), max_bytes=1 << 40)
+    event = decode_event(body, (), Coordinates(topic, partition, offset, SystemClock().now_ms()), max_bytes=1 << 40)
     return {
         "id": event.id,
         "type": event.type,
@@ -130,7 +133,7 @@ def _with_defaults(event: Any, tenant: str | None, mode: str | None) -> bytes:
         event.setdefault("mode", mode)
     body = orjson.dumps(event)
     try:
-        decode_event(body, (), Coordinates("", 0, 0, 0), max_bytes=1 << 40)
+        decode_event(body, (), Coordinates("", 0, 0, SystemClock().now_ms()), max_bytes=1 << 40)
     except MalformedEvent as error:
         raise typer.BadParameter(f"not an event ({error.reason}): {error.detail}") from error
     return body

@@ -25,7 +25,7 @@ class _Attributes(msgspec.Struct):
 
 _attributes = msgspec.json.Decoder(_Attributes)
 #: fields that an input may declare, which become headers of the same meaning
-_DECLARED = ("tenant", "mode", "idempotency_key", "ordering_key")
+_DECLARED = ("tenant", "mode", "idempotency_key", "ordering_key", "deliver_at", "expires_at")
 
 
 def passed_on(

@@ -85,6 +85,8 @@ class InputDeclaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     idempotency_key: Field | None = None
     ordering_key: Field | None = None
     time: Field | None = None
+    deliver_at: Field | None = None
+    expires_at: Field | None = None
     data: Field | None = None
     metadata: dict[str, Field] | None = None
     #: fields that a record may lack although they are declared
@@ -124,7 +126,7 @@ def _has_alternatives(pattern: str) -> bool:
 
 
 #: fields whose value is text
-TEXT_FIELDS = ("type", "tenant", "mode", "id", "idempotency_key", "ordering_key", "time")
+TEXT_FIELDS = ("type", "tenant", "mode", "id", "idempotency_key", "ordering_key", "time", "deliver_at", "expires_at")
 FIELDS = (*TEXT_FIELDS, "data")
 #: what a preset that passes CloudEvents on lets the event itself say
 _OF_CLOUDEVENTS = ("type", "id", "time", "data", "metadata")

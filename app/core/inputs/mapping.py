@@ -181,7 +181,7 @@ class CompiledInput:
             record.topic, record.partition, record.offset, record.timestamp
         )
         fields["created_at"] = _created_at(texts.get("time"), self._unit, record.timestamp)
-        for name in ("tenant", "mode", "idempotency_key", "ordering_key"):
+        for name in ("tenant", "mode", "idempotency_key", "ordering_key", "deliver_at", "expires_at"):
             if texts.get(name) is not None:
                 fields[name] = texts[name]
         if metadata:

@@ -70,3 +70,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     sealed: str | None = None
     #: bytes of the body that were left out because a topic did not take them; 0: it is complete
     omitted: int = 0
+    #: no attempt before it, in milliseconds since the epoch; None: at once
+    deliver_at_ms: int | None = None
+    #: no attempt from then on, in milliseconds since the epoch; None: it does not expire
+    expires_at_ms: int | None = None
+
+    @property
+    def wanted_at_ms(self) -> int:
+        """When the receiver should have it: as soon as it is accepted, or at its `deliver_at`. 0: unknown."""
+        if self.deliver_at_ms is None or not self.accepted_at_ms:
+            return self.accepted_at_ms
+        return max(self.accepted_at_ms, self.deliver_at_ms)

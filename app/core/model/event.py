@@ -32,5 +32,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     #: the person whom the data is about, as the producer names them; None: it names none
     subject: str | None = None
+    #: no attempt before it, in milliseconds since the epoch; None: at once
+    deliver_at_ms: int | None = None
+    #: no attempt from then on, in milliseconds since the epoch; None: it does not expire
+    expires_at_ms: int | None = None
     #: further attributes of a binary CloudEvent, which are not in the record's value, as a JSON object of texts
     attributes: str | None = None

@@ -192,7 +192,10 @@ def _take_delivery(portion: ProjectionBatch, record: ConsumedRecord) -> None:
     if delivery.manual == "cancel":
         return  # a request to cancel; its effect is a record of attempts
     state: SnapshotState = "retrying" if delivery.attempts else "pending"
-    portion.facts.append(_fact(delivery.id, delivery, record, kind="delivery", state=state, attempts=delivery.attempts))
+    fact = _fact(delivery.id, delivery, record, kind="delivery", state=state, attempts=delivery.attempts)
+    if delivery.deliver_at_ms is not None and delivery.manual is None:
+        fact = msgspec.structs.replace(fact, deliver_at_ms=as_number(delivery.deliver_at_ms, LARGEST))
+    portion.facts.append(fact)
 
 
 def _take_dead(portion: ProjectionBatch, record: ConsumedRecord) -> None:

@@ -49,6 +49,8 @@ class DeliveryFact(msgspec.Struct, frozen=True, kw_only=True):
     source: tuple[int, int] | None
     arrival: int | None = None
     revision: int = 0
+    #: the event's `deliver_at`
+    deliver_at_ms: int | None = None
 
     #: the record's topic: deliveries, deliveries.dead, attempts
     kind: FactSource
@@ -178,6 +180,10 @@ def _merge_details(snapshot: DeliverySnapshot, fact: DeliveryFact) -> bool:
     if fact.dead_offset is not None and (snapshot.dead_offset is None or fact.dead_offset > snapshot.dead_offset):
         snapshot.dead_offset = fact.dead_offset
         changed = True
+    # Until there is an outcome, the next attempt is the first one.
+    if fact.deliver_at_ms is not None and snapshot.last_number < 0 and fact.deliver_at_ms > _next_ms(snapshot):
+        snapshot.next_attempt_at_ms = fact.deliver_at_ms
+        changed = True
     last = fact.last
     if last is not None and (fact.attempts, fact.last_rank) > (snapshot.last_number, snapshot.last_rank):
         snapshot.last_number, snapshot.last_rank = fact.attempts, fact.last_rank
@@ -185,3 +191,7 @@ def _merge_details(snapshot: DeliverySnapshot, fact: DeliveryFact) -> bool:
         snapshot.duration_ms, snapshot.next_attempt_at_ms = last.duration_ms, last.next_attempt_at_ms
         changed = True
     return changed
+
+
+def _next_ms(snapshot: DeliverySnapshot) -> int:
+    return -1 if snapshot.next_attempt_at_ms is None else snapshot.next_attempt_at_ms

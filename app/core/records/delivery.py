@@ -68,6 +68,8 @@ def event_headers(
         headers.append(("attributes", event.attributes.encode()))
     if sealed is not None:
         headers.append((SEALED, sealed.encode()))
+    if event.deliver_at_ms is not None or event.expires_at_ms is not None:
+        headers += _times(event)
     return headers
 
 
@@ -124,7 +126,12 @@ def _about_body(delivery: Delivery) -> list[RecordHeader]:
         headers.append((SEALED, delivery.sealed.encode()))
     if delivery.omitted:
         headers.append((OMITTED, b"%d" % delivery.omitted))
-    return headers
+    return headers + _times(delivery)
+
+
+def _times(of: Event | Delivery) -> list[RecordHeader]:
+    times = ("deliver-at", of.deliver_at_ms), ("expires-at", of.expires_at_ms)
+    return [(name, b"%d" % at_ms) for name, at_ms in times if at_ms is not None]
 
 
 def decode(key: bytes | None, value: bytes | None, headers: Iterable[RecordHeader]) -> tuple[Delivery, int]:
@@ -194,6 +201,8 @@ _OPTIONAL: Mapping[str, _Optional] = {
     "source": _Optional("source", str),
     OMITTED: _Optional("omitted", _count),
     SEALED: _Optional("sealed", _leaf),
+    "deliver-at": _Optional("deliver_at_ms", _count),
+    "expires-at": _Optional("expires_at_ms", _count),
 }
 
 

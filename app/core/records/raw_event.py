@@ -1,9 +1,9 @@
 """The records of `events.raw`: events as native JSON, structured CloudEvents or binary CloudEvents (DESIGN section 2).
 
-The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key`, `channels`, `subject`
-and `traceparent` take precedence over fields. `data` is never re-encoded: it is cut out of the record's bytes, here for
-checking and in `data_of` for sending. A value is a CloudEvent if its content type is that of CloudEvents, or if it has
-a `specversion`, because some producers cannot set headers.
+The key is the producer's. The headers `tenant`, `mode`, `idempotency-key`, `ordering-key`, `channels`, `subject`,
+`deliver-at`, `expires-at` and `traceparent` take precedence over fields. `data` is never re-encoded: it is cut out of
+the record's bytes, here for checking and in `data_of` for sending. A value is a CloudEvent if its content type is that
+of CloudEvents, or if it has a `specversion`, because some producers cannot set headers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from app.core.model.channels import channels_of, is_channel
 from app.core.model.delivery import Delivery
 from app.core.model.erasure import subject_of
 from app.core.model.event import Event, EventFormat, Mode
+from app.core.model.event_times import delivery_window, point_in_time
 from app.core.model.event_types import is_event_type
 from app.core.model.timestamps import iso, milliseconds, timestamp
 
@@ -33,21 +34,16 @@ _CLOUDEVENTS_JSON = f"{_CLOUDEVENTS}+json"
 #: the attributes that every CloudEvent has: one of them as a header makes a record a binary CloudEvent
 _BINARY = frozenset(("ce_specversion", "ce_id", "ce_source", "ce_type"))
 _HEADERS = frozenset(
-    ("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "channels", "subject", "traceparent")
+    (
+        *("content-type", "tenant", "mode", "idempotency-key", "ordering-key", "channels", "deliver-at", "expires-at"),
+        *("subject", "traceparent"),
+    )
 )
 #: attributes that a delivery has in headers of its own, and those that only steer
 _CARRIED = frozenset(
     (
-        "ce_specversion",
-        "ce_id",
-        "ce_type",
-        "ce_time",
-        "ce_tenant",
-        "ce_mode",
-        "ce_idempotencykey",
-        "ce_orderingkey",
-        "ce_channels",
-        "ce_datasubject",
+        *("ce_specversion", "ce_id", "ce_type", "ce_time", "ce_tenant", "ce_mode", "ce_idempotencykey"),
+        *("ce_orderingkey", "ce_channels", "ce_datasubject", "ce_deliverat", "ce_expiresat"),
     )
 )
 #: characters of JSON of all further attributes of a binary CloudEvent; if they have more, only its source is kept
@@ -70,6 +66,8 @@ class _Native(msgspec.Struct):
     metadata: dict[str, msgspec.Raw] | None = None
     channels: list[str] | None = None
     subject: str | None = None
+    deliver_at: str | None = None
+    expires_at: str | None = None
 
 
 class _CloudEvent(msgspec.Struct):
@@ -87,6 +85,8 @@ class _CloudEvent(msgspec.Struct):
     #: comma-separated
     channels: str | None = None
     datasubject: str | None = None
+    deliverat: str | None = None
+    expiresat: str | None = None
     traceparent: str | None = None
 
 
@@ -247,6 +247,8 @@ def _plain(value: bytes | None, named: Mapping[str, str], at: Coordinates) -> Ev
         named.get("ordering-key") or decoded.ordering_key,
         _channels(named, decoded.channels),
         named.get("subject") or decoded.subject,
+        named.get("deliver-at") or decoded.deliver_at,
+        named.get("expires-at") or decoded.expires_at,
         named.get("traceparent"),
         body,
         "native",
@@ -319,6 +321,8 @@ def _from_cloud_event(
         named.get("ordering-key") or attributes.orderingkey,
         _channels(named, attributes.channels),
         named.get("subject") or attributes.datasubject,
+        named.get("deliver-at") or attributes.deliverat,
+        named.get("expires-at") or attributes.expiresat,
         trace,
         body,
         kind,
@@ -336,6 +340,8 @@ def _event(
     ordering_key: str | None,
     channels: tuple[str, ...],
     subject: str | None,
+    deliver_at: str | None,
+    expires_at: str | None,
     traceparent: str | None,
     body: bytes,
     kind: EventFormat,
@@ -347,9 +353,11 @@ def _event(
         raise MalformedEvent("bad_id", "id: 1 to 256 visible ASCII characters, since it is sent in a header")
     if tenant is not None and not is_tenant(tenant):
         raise MalformedEvent("bad_tenant", f"tenant {tenant!r}: 1 to 128 of letters, digits, _, . and -")
-    _check_created_at(created_at)
+    if created_at is not None:
+        point_in_time("created_at", created_at)
     if (key is not None and len(key) > 512) or (ordering_key is not None and len(ordering_key) > 512):
         raise MalformedEvent("bad_key", "idempotency and ordering keys have at most 512 characters")
+    begin_ms, end_ms = delivery_window(deliver_at, expires_at, at.timestamp_ms)
     return Event(
         id=event_id or ids.event_id(at.topic, at.partition, at.offset),
         type=event_type,
@@ -362,6 +370,8 @@ def _event(
         ordering_key=ordering_key or None,
         channels=channels,
         subject=subject_of(subject),
+        deliver_at_ms=begin_ms,
+        expires_at_ms=end_ms,
         # sent in a header, where a malformed value is of no use
         traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
     )
@@ -377,14 +387,6 @@ def _channels(named: Mapping[str, str], field: Sequence[str] | str | None) -> tu
         rule = f"at most {limits.CHANNELS}, each of 1 to {limits.CHANNEL} letters, digits, _, ., : and -"
         raise MalformedEvent("bad_channels", f"channels: {rule}")
     return tuple(channels)
-
-
-def _check_created_at(text: str | None) -> None:
-    if text is not None:
-        try:
-            timestamp(text)
-        except ValueError as error:
-            raise MalformedEvent("bad_created_at", f"created_at {error}") from error
 
 
 def _mode(text: str | None) -> Mode:

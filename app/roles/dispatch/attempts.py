@@ -69,7 +69,7 @@ def sent(
         response_body=body,
         cut=cut if error == words else ("error", *cut),
         remarks=remarks,
-        latency_ms=max(0, ended_ms - delivery.accepted_at_ms) if delivery.accepted_at_ms else 0,
+        latency_ms=max(0, ended_ms - delivery.wanted_at_ms) if delivery.accepted_at_ms else 0,
         created_at=delivery.created_at,
         accepted_at_ms=delivery.accepted_at_ms,
         source=delivery.source,

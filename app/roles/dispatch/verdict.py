@@ -2,7 +2,7 @@
 
 2xx                                 Delivered
 410, if the profile disables on it  Dead(gone), and health disables the endpoint
-anything else                       RetryAt(due), or Dead(reason) when the schedule is exhausted
+anything else                       RetryAt(due), or Dead(reason) when the schedule is exhausted or the event expires
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import msgspec
 from app.core.model.http_exchange import HttpOutcome, HttpReply
 from app.profiles.policy import RetryPolicy
 from app.roles.dispatch.schedule import delay_s, due_at_ms, retry_after_s
+
+#: the reason of a delivery whose event has expired; its endpoint is not to blame for it
+EXPIRED = "expired"
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
@@ -27,14 +30,23 @@ class RetryAt(msgspec.Struct, frozen=True, tag="retry"):
 class Dead(msgspec.Struct, frozen=True, tag="dead"):
     """No further attempt: the delivery goes to deliveries.dead."""
 
-    #: closed code: exhausted | gone | unrepresentable | transform_failed | unreadable | paused | overloaded | erased
+    #: closed code: exhausted | expired | gone | unrepresentable | transform_failed | unreadable | paused | overloaded |
+    #: erased
     reason: str
 
 
 Verdict = Delivered | RetryAt | Dead
 
 
-def judge(outcome: HttpOutcome, *, attempt: int, policy: RetryPolicy, now_ms: int, dice: float) -> Verdict:
+def judge(
+    outcome: HttpOutcome,
+    *,
+    attempt: int,
+    policy: RetryPolicy,
+    now_ms: int,
+    dice: float,
+    expires_at_ms: int | None = None,
+) -> Verdict:
     """Judge attempt number `attempt` (from 1) that ended at `now_ms`; `dice` is in [0, 1)."""
     retry_after = None
     if isinstance(outcome, HttpReply):
@@ -46,7 +58,10 @@ def judge(outcome: HttpOutcome, *, attempt: int, policy: RetryPolicy, now_ms: in
     delay = delay_s(policy.schedule_s, attempt)
     if delay is None:
         return Dead("exhausted")
-    return RetryAt(due_at_ms(now_ms, delay, scale=policy.scale, dice=dice, retry_after_s=retry_after))
+    due_ms = due_at_ms(now_ms, delay, scale=policy.scale, dice=dice, retry_after_s=retry_after)
+    if expires_at_ms is not None and due_ms >= expires_at_ms:
+        return Dead(EXPIRED)
+    return RetryAt(due_ms)
 
 
 def result_of(outcome: HttpOutcome) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +114,15 @@ def test_the_last_attempt_stays_when_none_follows() -> None:
     assert (told(FAILED, gone).status, told(FAILED, gone).state) == (500, "cancelled")
     aside = fact("aside", "dead", 1, 30, last=LastOutcome(status=1, result="r", error=None, duration_ms=None))
     assert told(FAILED, aside).status == 500
+
+
+def test_the_time_of_a_delayed_first_attempt_is_shown_until_there_is_one() -> None:
+    handed = msgspec.structs.replace(HANDED, deliver_at_ms=NOW + 60_000)
+    released = msgspec.structs.replace(handed, at_ms=NOW + 60_000)
+    assert told(handed).next_attempt_at_ms == told(handed, released).next_attempt_at_ms == NOW + 60_000
+    assert told(handed, FAILED).next_attempt_at_ms == told(FAILED, handed).next_attempt_at_ms is None
+    other = msgspec.structs.replace(handed, deliver_at_ms=NOW + 1)
+    assert told(handed, other) == told(other, handed)
 
 
 STATES: dict[FactSource, list[SnapshotState]] = {

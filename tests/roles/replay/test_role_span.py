@@ -13,6 +13,7 @@ import pytest
 
 from app.core.model import ids
 from app.core.model.replay import Replay, ReplayEstimate
+from app.core.model.timestamps import iso
 from app.core.records.command import CancelReplay, CreateReplay, PauseReplay, RemoveEndpoint, ResumeReplay
 from app.core.topics.names import TopicName
 from app.roles.replay.role.dry_run import DryRun
@@ -364,3 +365,18 @@ async def test_a_replay_and_its_dry_run_leave_out_events_of_other_channels(stage
     await stage.start()
     await stage.attempt_all(3)
     assert Counter(endpoint for endpoint, _ in appended(stage)) == {"ep": 6, "eu": 3, "us": 1}
+
+
+async def test_a_replay_and_its_dry_run_leave_out_events_that_have_expired(stage: Stage) -> None:
+    now_ms = stage.clock.now_ms()
+    for number, expires_ms in enumerate((now_ms - 1, now_ms, now_ms + 3_600_000, None)):
+        expires_at = iso(expires_ms) if expires_ms is not None else None
+        stage.raw(number % 2, now_ms - 10, number + 1, id=f"e{number}", data={}, expires_at=expires_at)
+    stage.reader.committed = stage.ends(TopicName.EVENTS_RAW)
+    assert (await tried(stage, DryRun(stage.past))).endpoints == {"ep": 2}
+    stage.do(CreateReplay(span(stage)))
+    await stage.start()
+    await stage.attempt_all(2)
+    assert {event for _, event in appended(stage)} == {"e2", "e3"}
+    times = {each.header("event-id"): each.header("expires-at") for each in stage.log.of(TopicName.DELIVERIES)}
+    assert times == {"e2": str(now_ms + 3_600_000), "e3": None}

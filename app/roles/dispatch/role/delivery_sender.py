@@ -32,11 +32,12 @@ from app.profiles.requests import RequestBuilder
 from app.roles.dispatch import objectives
 from app.roles.dispatch.attempts import trigger_of
 from app.roles.dispatch.circuit import was_answered
+from app.roles.dispatch.delivery_window import has_expired, scheduled_ms
 from app.roles.dispatch.role.hindrance_backoff import HindranceBackoff
 from app.roles.dispatch.role.in_flight import InFlightRequests
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
 from app.roles.dispatch.transform_pace import TransformPace
-from app.roles.dispatch.verdict import Verdict, judge, result_of
+from app.roles.dispatch.verdict import EXPIRED, Verdict, judge, result_of
 from app.roles.dispatch.wait_limits import next_look_ms, wait_limit_ms
 
 logger = structlog.get_logger(__name__)
@@ -112,7 +113,10 @@ class DeliverySender:
             return None
         match endpoint.status:
             case "active":
-                return endpoint
+                delivery = work.delivery
+                if delivery.deliver_at_ms is None and delivery.expires_at_ms is None:
+                    return endpoint
+                return endpoint if self._is_time(work, endpoint) else None
             case "disabled":
                 self._settler.end(work, endpoint, "cancelled", "endpoint_disabled", "the endpoint is disabled")
             case "paused":
@@ -121,6 +125,18 @@ class DeliverySender:
             case _ as never:
                 assert_never(never)
         return None
+
+    def _is_time(self, work: OpenDelivery, endpoint: Endpoint) -> bool:
+        """Whether an attempt may begin now; if not, the delivery is deferred, or ends as expired."""
+        delivery, now_ms = work.delivery, self._clock.now_ms()
+        if has_expired(delivery, now_ms):
+            error = f"the event expired at {iso(delivery.expires_at_ms or 0)}"
+            self._settler.end(work, endpoint, "dead", EXPIRED, error)
+            return False
+        due_ms = scheduled_ms(delivery, now_ms)
+        if due_ms is not None:
+            self._settler.defer(work, due_ms, "scheduled")
+        return due_ms is None
 
     def endpoint(self, endpoint_id: str) -> Endpoint | None:
         """The endpoint in the directory."""
@@ -206,6 +222,7 @@ class DeliverySender:
             policy=self._builder.policy(endpoint),
             now_ms=ended_ms,
             dice=self._dice.roll(),
+            expires_at_ms=delivery.expires_at_ms,
         )
         self._measure(delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
         ended = self._settler.settle(work, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
@@ -287,7 +304,7 @@ class DeliverySender:
         if result == "ok":
             self._meter.observe("delivery_attempts_per_success", delivery.attempts + 1)
         if result == "ok" and delivery.accepted_at_ms:
-            seconds = max(0.0, (ended_ms - delivery.accepted_at_ms) / 1000)
+            seconds = max(0.0, (ended_ms - delivery.wanted_at_ms) / 1000)
             self._meter.observe("delivery_latency_seconds", seconds, attempt="first" if trigger == "first" else "any")
 
 

@@ -32,7 +32,7 @@ from app.roles.dispatch.ordered_deliveries import OrderedDeliveries, is_ordered
 from app.roles.dispatch.role.attempt_log import AttemptLog
 from app.roles.dispatch.role.dead_letter_log import DeadLetterLog
 from app.roles.dispatch.signals import SignalEncoder
-from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
+from app.roles.dispatch.verdict import EXPIRED, Dead, Delivered, RetryAt, Verdict
 
 logger = structlog.get_logger(__name__)
 
@@ -130,8 +130,9 @@ class Settler:
             case RetryAt(due_at_ms=due_at_ms):
                 self._retry(work, endpoint, attempt, due_at_ms)
                 return None
-            case Dead():
-                self._count_healthy(endpoint, "dead")
+            case Dead(reason=reason):
+                if reason != EXPIRED:
+                    self._count_healthy(endpoint, "dead")
                 signal = self._signals.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
                 self._bury(work, attempt, work.delivery.attempts + 1, signal)
                 return "dead"
@@ -170,7 +171,8 @@ class Settler:
             return
         signal = None
         if endpoint and reason not in ("paused", ERASED):
-            self._count_healthy(endpoint, "dead")
+            if reason != EXPIRED:
+                self._count_healthy(endpoint, "dead")
             signal = self._signals.unsent(endpoint, attempt)
         self._bury(work, attempt, work.delivery.attempts, signal)
 
@@ -250,7 +252,7 @@ class Settler:
                 topic=self._dead_topic,
                 onward=ended,
                 extra=_death_headers(attempt, reason, self._clock.now_ms()),
-                settled="dead",
+                settled="dead" if reason != EXPIRED else "cancelled",  # it does not block its ordering key
                 signal=signal,
             ),
         )

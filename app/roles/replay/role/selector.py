@@ -172,11 +172,14 @@ class EventSelector:
     def matching(self, record: ConsumedRecord) -> tuple[Event, tuple[str, ...]] | None:
         """The event of a record and its target endpoints; None if it has none."""
         event = self.event_of(record)
-        if event is None:
+        if event is None or self._has_expired(event):
             return None
         directory = self._sources.directory
         targets = selection.on_channels(selection.targets(self._replay, directory, event.type), event, directory)
         return (event, targets) if targets and not self._rejected(event) else None
+
+    def _has_expired(self, event: Event) -> bool:
+        return event.expires_at_ms is not None and self._sources.clock.now_ms() >= event.expires_at_ms
 
     async def _accepting(self, event: Event, targets: tuple[str, ...]) -> tuple[str, ...]:
         """The target endpoints whose filters accept the event. Other tasks have their turn between costly filters."""
