@@ -336,9 +336,8 @@ def _sentence(comment: str) -> str:
 def _cloud_event_headers() -> Json:
     names = [name for name in raw_event._CloudEvent.__struct_fields__ if not name.startswith("data")]
     attributes = {f"ce_{name}": _meaning(name) for name in names}
-    return _texts(
-        {"content-type": "Absent, or JSON.", **attributes, **EVENT_HEADERS}, required=sorted(raw_event._BINARY)
-    )
+    headers = {"content-type": "Absent, or JSON.", **attributes, **EVENT_HEADERS}
+    return _texts(headers, required=sorted(raw_event._BINARY))
 
 
 def _meaning(attribute: str) -> str:

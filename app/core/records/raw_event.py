@@ -357,7 +357,8 @@ def _event(
         point_in_time("created_at", created_at)
     if (key is not None and len(key) > 512) or (ordering_key is not None and len(ordering_key) > 512):
         raise MalformedEvent("bad_key", "idempotency and ordering keys have at most 512 characters")
-    begin_ms, end_ms = delivery_window(deliver_at, expires_at, at.timestamp_ms)
+    is_timed = deliver_at is not None or expires_at is not None
+    begin_ms, end_ms = delivery_window(deliver_at, expires_at, at.timestamp_ms) if is_timed else (None, None)
     return Event(
         id=event_id or ids.event_id(at.topic, at.partition, at.offset),
         type=event_type,
