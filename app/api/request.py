@@ -9,6 +9,7 @@ import msgspec
 
 from app.api.grants import GrantSigner
 from app.api.problems import ApiError
+from app.api.pull_waits import PullWaits
 from app.core.model.event import Mode
 from app.core.model.receiver_auth import MutualTls
 from app.core.model.sealed_auth import ReadCertificate
@@ -20,6 +21,7 @@ from app.ports.clock import Clock
 from app.ports.history import HistoryReader, OffsetQueries, RecordReader, ReplayEstimator
 from app.ports.http import Sender
 from app.ports.producer import Producer
+from app.ports.pulls import PullLog
 from app.ports.readmodel import ReadStore
 from app.ports.registry import CommandSender, DirectoryFeed
 from app.ports.secrets import KeyRing, TokenGenerator
@@ -127,6 +129,9 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     #: the read model, and single records of Kafka
     reads: ReadStore
     records: RecordReader
+    #: the log of pull endpoints, and who waits for it
+    pulls: PullLog
+    pull_waits: PullWaits = msgspec.field(default_factory=PullWaits)
     sender: Sender
     keyring: KeyRing
     minter: TokenGenerator

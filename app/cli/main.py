@@ -33,6 +33,7 @@ _COMMANDS = {
     "size": "Say what a load needs: processes, memory, disk.",
     "verify": "Say why a request's signature fits or does not.",
     "listen": "Forward events to a URL on this machine, signed.",
+    "pull": "Print the events of a pull endpoint, and commit them.",
     "receiver": "Receive webhooks, verify and print them.",
 }
 #: commands that run until a signal stops them

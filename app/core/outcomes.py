@@ -113,6 +113,11 @@ _TOO_MANY = Outcome(
 #: an answer that is not 2xx, by its class
 _ANSWERS = {
     "ok": Outcome("Delivered", RetryRule.NONE, "The receiver accepted the event."),
+    "available": Outcome(
+        "Available to pull",
+        RetryRule.NONE,
+        "The event is in the log of the pull endpoint, from which its receiver reads it for as long as it is retained.",
+    ),
     "http_1xx": Outcome("No final answer", RetryRule.RETRY_AFTER, "The receiver gave no final answer.", "Answer 2xx."),
     "http_3xx": Outcome(
         "Redirected",

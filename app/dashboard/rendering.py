@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from app.core.model.endpoint_kind import title_of
 from app.core.model.tenant import Brand
 from app.core.model.timestamps import iso
 from app.dashboard import labels
@@ -46,6 +47,7 @@ class Renderer:
             "number": labels.number,
             "change": labels.change,
             "urlencode": _quoted,
+            "endpoint_title": title_of,
         }
         self._environment.globals |= {"asset": assets.address, "version": version}
 

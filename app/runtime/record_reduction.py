@@ -97,6 +97,7 @@ _KINDS: dict[str, _Reduce] = {
     TopicName.ATTEMPTS: _attempt_record,
     TopicName.DELIVERIES: _delivery,
     TopicName.DELIVERIES_ORDERED: _delivery,
+    TopicName.DELIVERIES_PULL: _delivery,
     TopicName.DELIVERIES_DEAD: _delivery,
     **{f"{TopicName.DELIVERIES_DELAY}.{name}": _delivery for name, _ in RUNGS},
     TopicName.SEQUENCER_WAITING: _held_delivery,

@@ -47,6 +47,8 @@ class RoleRights(Struct, frozen=True, kw_only=True):
     describes_groups: tuple[str, ...]
     #: groups whose offsets it resets
     resets_groups: tuple[str, ...] = ()
+    #: prefixes of further groups, without members, whose offsets it commits
+    commits_group_prefixes: tuple[str, ...] = ()
     transactional_id: str | None
     #: topics of inputs that it reads, which are no topics of Hookstream's own
     reads_inputs: tuple[str, ...] = ()
@@ -84,6 +86,8 @@ class RoleRights(Struct, frozen=True, kw_only=True):
             yield Right("group", self.group, ("Read", "Describe"))
         for name in self.resets_groups:
             yield Right("group", name, ("Read", "Describe"))
+        for prefix in self.commits_group_prefixes:
+            yield Right("group", prefix, ("Read", "Describe"), "prefixed")
         for name in self.describes_groups:
             if name not in (self.group, *self.resets_groups):
                 yield Right("group", name, ("Describe",))
@@ -104,6 +108,7 @@ def rights_of(topics: Topics, prefix: str, inputs: Inputs | None = None) -> dict
             writes=_names(topics, name, "written_by"),
             describes=tuple(topics.all_names()),
             describes_groups=tuple(_group(prefix, each) for each in spec.inspects),
+            commits_group_prefixes=tuple(_group(prefix, each) for each in spec.commits),
             transactional_id=_group(prefix, name) if spec.transactional else None,
             reads_inputs=inputs.topics() if inputs is not None and spec.reads_inputs else (),
             reads_input_prefixes=inputs.prefixes() if inputs is not None and spec.reads_inputs else (),

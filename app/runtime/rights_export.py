@@ -54,7 +54,7 @@ def acls(rights: Rights, template: str) -> str:
         needed = ((right.resource.replace("_", "-"), right.name, right.operations) for right in literal)
         lines += [f"# {user}", *commands_for(user, needed)]
         lines += [
-            grant_command(user, "topic", right.operations, [right.name], prefixed=True)
+            grant_command(user, right.resource.replace("_", "-"), right.operations, [right.name], prefixed=True)
             for right in its
             if right.pattern == "prefixed"
         ]

@@ -10,11 +10,12 @@ from msgspec import Struct
 from app.core.errors import ConfigError
 from app.core.readmodel.batch import TOPICS as PROJECTED
 from app.core.topics.names import RUNGS, TopicName
+from app.runtime.group_names import PULL_GROUPS
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.runtime.build.shared import Shared
     from app.runtime.supervisor import Role
-    from app.settings import Settings
 
 
 class RoleSpec(Struct, frozen=True, kw_only=True):
@@ -34,6 +35,8 @@ class RoleSpec(Struct, frozen=True, kw_only=True):
     elects: tuple[str, ...] = ()
     #: roles of whose groups it reads the committed offsets
     inspects: tuple[str, ...] = ()
+    #: beginnings of further groups' names, whose offsets it commits without joining them
+    commits: tuple[str, ...] = ()
     #: whether `groups reset` may reset the offsets of its group
     resettable: bool = False
     #: whether it writes in transactions; its transactional id is its group's name
@@ -195,6 +198,7 @@ ROLES = {
             name="api",
             build=_api,
             scaling="any number of processes",
+            commits=(PULL_GROUPS,),
             inspects=(
                 "intake",
                 "fanout",

@@ -34,6 +34,7 @@ from app.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog, MemoryRecord
+from tests.fakes.pulls import MemoryPulls
 from tests.fakes.readmodel import MemoryReads
 from tests.fakes.records import MemoryRecords
 from tests.roles.replay.replay_stage import MemoryReader
@@ -53,6 +54,7 @@ class Stage:
         self.feed = MemoryFeed()
         self.reads = MemoryReads()
         self.records = MemoryRecords(self.log)
+        self.pulls = MemoryPulls(self.log, self.clock)
         self.commands: list[CommandAction] = []
         #: of requests
         self.headers: Mapping[str, str] = {}
@@ -65,6 +67,7 @@ class Stage:
             counter=cast(Any, None),
             reads=self.reads,
             records=self.records,
+            pulls=self.pulls,
             sender=cast(Any, None),
             keyring=KEYRING,
             minter=cast(Any, None),

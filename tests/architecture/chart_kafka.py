@@ -29,9 +29,9 @@ def generated() -> str:
         for spec in topics.specs
     }
     rights = {name: each.rights() for name, each in rights_of(topics, "").items() if name in ROLES}
-    together: dict[tuple[str, str], list[str]] = {}
+    together: dict[tuple[str, str, str], list[str]] = {}
     for right in (right for each in rights.values() for right in each):
-        operations = together.setdefault((right.resource, right.name), [])
+        operations = together.setdefault((right.resource, right.name, right.pattern), [])
         operations += [each for each in right.operations if each not in operations]
     content = {
         "topics": declared,
@@ -47,11 +47,12 @@ def main() -> None:
 
 
 def _right(right: Right) -> dict[str, Any]:
-    return _named(right.resource, right.name, list(right.operations))
+    return _named(right.resource, right.name, right.pattern, list(right.operations))
 
 
-def _named(resource: str, name: str, operations: list[str]) -> dict[str, Any]:
-    return {"resource": _RESOURCES[resource], "name": name, "operations": operations}
+def _named(resource: str, name: str, pattern: str, operations: list[str]) -> dict[str, Any]:
+    shown = {"resource": _RESOURCES[resource], "name": name, "operations": operations}
+    return shown | ({"pattern": "prefix"} if pattern == "prefixed" else {})
 
 
 if __name__ == "__main__":

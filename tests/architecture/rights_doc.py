@@ -38,9 +38,11 @@ def _topics(names: tuple[str, ...]) -> str:
 
 def _others(rights: RoleRights) -> str:
     groups = ", ".join(f"`{name}`" for name in rights.describes_groups)
+    commits = ", ".join(f"`{name}`" for name in rights.commits_group_prefixes)
     resets = ", ".join(f"`{name}`" for name in rights.resets_groups)
     parts = [
         f"describes the groups {groups}" if groups else "",
+        f"commits for groups that begin with {commits}" if commits else "",
         f"resets the groups {resets}" if resets else "",
         f"transactional id `{rights.transactional_id}`" if rights.transactional_id else "",
         "" if rights.writes else "`IdempotentWrite` on the cluster",

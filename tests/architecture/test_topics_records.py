@@ -18,6 +18,7 @@ FORMATS = {
     "deliveries.dead": "dead_letter",
     "deliveries.delay": "delivery",
     "deliveries.ordered": "ordered",
+    "deliveries.pull": "delivery",
     "endpoints.signals": "signal",
     "events.duplicates": "duplicate",
     "events.raw": "raw_event",

@@ -41,6 +41,7 @@ from app.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.feed import MemoryFeed
 from tests.fakes.log import MemoryLog
+from tests.fakes.pulls import MemoryPulls
 from tests.fakes.readmodel import MemoryReads
 from tests.fakes.records import MemoryRecords
 from tests.fakes.sender import ScriptedSender
@@ -94,6 +95,7 @@ class Stage:
         self.feed = MemoryFeed()
         self.feed.directory = Directory(lambda profile: PROFILES[profile].opt_in)
         self.log = MemoryLog(self.clock)
+        self.pulls = MemoryPulls(self.log, self.clock)
         self.sender = ScriptedSender()
         self.reads = MemoryReads()
         self.cluster = Cluster()
@@ -116,6 +118,7 @@ class Stage:
             counter=self,
             reads=self.reads,
             records=MemoryRecords(self.log),
+            pulls=self.pulls,
             sender=self.sender,
             keyring=self.ring,
             minter=CountingMinter(),

@@ -49,7 +49,10 @@ def test_the_registry_writes_in_transactions_and_replay_joins_only_to_elect() ->
     assert (
         Right("topic", "acme.registry", ("Read", "Write", "Describe", "DescribeConfigs")) in rights["registry"].rights()
     )
-    assert [each for each in rights["api"].rights() if each.resource == "group" and "Read" in each.operations] == []
+    commits = Right("group", "acme.hookstream.pull.", ("Read", "Describe"), "prefixed")
+    assert [each for each in rights["api"].rights() if each.resource == "group" and "Read" in each.operations] == [
+        commits
+    ]
 
 
 def test_the_command_line_may_show_all_groups_and_reset_those_that_it_offers() -> None:

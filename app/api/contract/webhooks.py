@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.api.contract.fields import EventPatterns, Input, ProfileName, TypeName
 from app.core import limits
 from app.core.model.endpoint import ShownStatus
-from app.core.model.endpoint_settings import FIELDS, EndpointSettings
+from app.core.model.endpoint_settings import FIELDS, EndpointSettings, meta_of
 from app.core.model.event import Mode
 
 Secret = Annotated[str, Meta(min_length=1, max_length=limits.SECRET)]
@@ -19,6 +19,7 @@ Secret = Annotated[str, Meta(min_length=1, max_length=limits.SECRET)]
 class WebhookIn(EndpointSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An endpoint to create."""
 
+    url: Annotated[str, meta_of(FIELDS[0])] = ""  # a pull endpoint has none
     events: EventPatterns  # type: ignore[assignment] # one pattern need not be in a list
     #: wire format; default: the tenant's
     profile: ProfileName | None = None

@@ -113,7 +113,7 @@ async def create_key(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: KeyIn = call.body
     tenant = _existing(api, call.path["id"])
     if not body.scopes:
-        raise invalid(FieldError(detail="at least one of read and write", pointer="/scopes"))
+        raise invalid(FieldError(detail="at least one of read, write and pull", pointer="/scopes"))
     plain = api.minter.api_key(body.mode)
     key = ApiKey(
         id=api.minter.id("key"),

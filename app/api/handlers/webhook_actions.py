@@ -142,6 +142,9 @@ async def test(api: ApiServices, call: ApiRequest) -> ApiResponse:
     body: TestIn = call.body or TestIn()
     endpoint = owned(api, call)
     _refuse_unverified(endpoint, "nothing else is sent to it")
+    if endpoint.kind == "pull":
+        detail = f"webhook {endpoint.id} has no URL: append an event to try it, or look at a preview"
+        raise ApiError(409, "pull_endpoint", detail)
     started_ms = api.clock.now_ms()
     delivery = webhook_test_tracing.in_trace(call, test_delivery(api, endpoint, body, started_ms))
     try:

@@ -244,9 +244,12 @@ def _built(api: ApiServices, call: ApiRequest, id_: str, body: WebhookIn) -> End
 
 def effective_settings(endpoint: Endpoint) -> dict[str, Any]:
     """The settings of an endpoint as the API shows them: those that apply where it has none of its own."""
+    own = {name: getattr(endpoint, name) for name in NAMES}
+    if endpoint.kind == "pull":
+        return own | {"auth": NoAuth()}
     profile = PROFILES[endpoint.profile]
     rule = effective(profile.disable, endpoint)
-    return {name: getattr(endpoint, name) for name in NAMES} | {
+    return own | {
         "headers": masked(endpoint.headers, endpoint.sensitive_headers or ()),
         "auth": endpoint.auth or NoAuth(),
         "schedule": endpoint.schedule or profile.schedule_s,

@@ -78,6 +78,10 @@ class Authenticator:
             if caller.operator:
                 return
             access = "read" if access == "read_any" else "write"
+        if access == "pull" or access == "commit":
+            if "pull" in caller.scopes:
+                return
+            access = "read" if access == "pull" else "write"
         if access in ("read", "write") and caller.operator:
             raise ApiError(
                 403,

@@ -20,6 +20,7 @@ import structlog
 from app.api.contract.events import StreamedEvent
 from app.api.problems import ApiError
 from app.api.request import ApiServices, Caller
+from app.api.server.streaming import frame_of
 from app.api.turnstile import Turnstile
 from app.core.errors import HookstreamError, MalformedEvent, Unavailable
 from app.core.model.event_types import includes
@@ -224,7 +225,7 @@ class StreamHub:
         owner = subscription.caller.tenant, subscription.caller.mode
         if event is None or event[0] != owner or not subscription.wants(event[1].type):
             return None
-        return _frame("event", _encoder.encode(event[1]), position_text(at))
+        return frame_of("event", _encoder.encode(event[1]), position_text(at))
 
     def _admit(self, subscription: StreamSubscription) -> None:
         accounts = _accounts(subscription.caller)
@@ -286,7 +287,7 @@ class StreamHub:
         owner, event = decoded
         wanting = [each for each in self._by_owner[owner] if each.wants(event.type)]
         if wanting:
-            frame = _frame("event", _encoder.encode(event), position_text(self._positions))
+            frame = frame_of("event", _encoder.encode(event), position_text(self._positions))
             for subscription in wanting:
                 subscription.put(frame)
 
@@ -347,11 +348,4 @@ def _accounts(caller: Caller) -> list[tuple[tuple[str, str], int]]:
 
 
 def _named(name: str, fields: Mapping[str, str], id_: str | None = None) -> bytes:
-    return _frame(name, _encoder.encode(fields), id_)
-
-
-def _frame(name: str, document: bytes, id_: str | None) -> bytes:
-    """A frame of server-sent events. Line breaks in a document are whitespace between its tokens."""
-    lines = document.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    head = b"" if id_ is None else b"id: %b\n" % id_.encode()
-    return head + b"event: %b\n%b\n" % (name.encode(), b"".join(b"data: %b\n" % line for line in lines))
+    return frame_of(name, _encoder.encode(fields), id_)

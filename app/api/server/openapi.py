@@ -121,35 +121,45 @@ def _components() -> Json:
         _choose_profile(schema["properties"])
     return {
         "schemas": dict(sorted(schemas.items())),
-        "parameters": {
-            **{name: parameter(name) for name in PARAMETERS},
-            "IdempotencyKey": _header(
-                "Idempotency-Key",
-                "A unique value for each operation. A repeated request with the same key is not carried out again; it "
-                "gets the response of the first one, also while that is still in progress.",
-                {"type": "string", "minLength": 1, "maxLength": 255},
-            ),
-            "LastEventId": _header(
-                "Last-Event-ID",
-                "The `id` of the last frame that was received: the stream begins with what followed it, as far as it "
-                "is within 100,000 records of `events.raw` and 30 s of reading. A frame whose event is `gap` says that "
-                "events are left out.",
-                {"type": "string", "pattern": "^[0-9]{1,18}(,[0-9]{1,18})*$"},
-            ),
-            "IfMatch": _header("If-Match", "The ETag of the version to change, or `*`.", {"type": "string"}),
-            **{name: _header(name, text, {"type": "string"}, always) for name, text, always in _DELIVERY_HEADERS},
-        },
+        "parameters": _parameters(),
         "headers": _headers(),
         "responses": {f"Problem{status}": _problem(status, text) for status, text in _PROBLEMS.items()},
         "securitySchemes": {
             "key": _bearer(
-                "An API key of a tenant for one mode. Changes require the scope `write`, everything else `read`."
+                "An API key of a tenant for one mode. Changes require the scope `write`, everything else `read`; "
+                "`pull` is enough for pull endpoints."
             ),
             "operator": _bearer(
                 "The operator's token (`HOOKSTREAM_ADMIN_TOKEN`). With the headers `Hookstream-Tenant` and "
                 "`Hookstream-Mode` it acts as a key of that tenant and mode."
             ),
         },
+    }
+
+
+def _parameters() -> Json:
+    return {
+        **{name: parameter(name) for name in PARAMETERS},
+        "IdempotencyKey": _header(
+            "Idempotency-Key",
+            "A unique value for each operation. A repeated request with the same key is not carried out again; it "
+            "gets the response of the first one, also while that is still in progress.",
+            {"type": "string", "minLength": 1, "maxLength": 255},
+        ),
+        "LastEventId": _header(
+            "Last-Event-ID",
+            "The `id` of the last frame that was received: the stream begins with what followed it, as far as it "
+            "is within 100,000 records of `events.raw` and 30 s of reading. A frame whose event is `gap` says that "
+            "events are left out.",
+            {"type": "string", "pattern": "^[0-9]{1,18}(,[0-9]{1,18})*$"},
+        ),
+        "IfMatch": _header("If-Match", "The ETag of the version to change, or `*`.", {"type": "string"}),
+        **{name: _header(name, text, {"type": "string"}, always) for name, text, always in _DELIVERY_HEADERS},
+        "LastPullId": _header(
+            "Last-Event-ID",
+            "Of a stream: the `id` of the last event that was received. The stream continues behind it.",
+            {"type": "string", "maxLength": 64},
+        ),
     }
 
 
@@ -200,12 +210,15 @@ def _operation(route: Route) -> Json:
             operation["security"] = []
         case "read_any" | "write_any":
             operation["security"] = [{"key": [route.access.removesuffix("_any")]}, {"operator": []}]
+        case "pull" | "commit":
+            scope = "read" if route.access == "pull" else "write"
+            operation["security"] = [{"key": [scope]}, {"key": ["pull"]}]
         case "read" | "write":
             operation["security"] = [{"key": [route.access]}]
     parameters = [_path_parameter(name) for name in re.findall(r"\{(\w+)\}", route.path)]
     parameters += [_reference(component(name, route), "parameters") for name in route.query]
-    if route.streams:
-        parameters.append(_reference("LastEventId", "parameters"))
+    if route.streams or route.may_stream:
+        parameters.append(_reference("LastEventId" if route.streams else "LastPullId", "parameters"))
     if route.method == "POST":
         parameters.append(_reference("IdempotencyKey", "parameters"))
     if _is_conditional(route):
@@ -247,6 +260,8 @@ def _success(route: Route) -> Json:
     if route.gives is not None:
         schema = _reference(f"{route.of.__name__}Page") if route.of is not None else _schema(route.gives)
         response["content"] = {"text/event-stream" if route.streams else "application/json": {"schema": schema}}
+        if route.may_stream:
+            response["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     return response
 
 

@@ -19,6 +19,12 @@ _NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999_999_999
 PARAMETERS: Mapping[str, tuple[str, Json]] = {
     "limit": ("Number of entries per page.", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
     "cursor": ("The `next_cursor` of the previous page.", {"type": "string"}),
+    "pull_cursor": ("Where to begin; default: where the receiver has committed.", {"type": "string", "maxLength": 64}),
+    "wait": (
+        "Seconds to wait for an event where there is none.",
+        {"type": "integer", "minimum": 0, "maximum": 60, "default": 0},
+    ),
+    "format": ("`text`: each body as the text that was signed.", {"enum": ["json", "text"], "default": "json"}),
     "status": ("Only endpoints with this status.", {"enum": list(get_args(ShownStatus))}),
     "profile": ("Only event types of this product's catalogue.", {"enum": list(PROFILES)}),
     "endpoint": ("Only deliveries of this endpoint: its id or uid.", _TEXT),
@@ -63,6 +69,8 @@ def component(parameter: str, route: Route) -> str:
     """The name of a parameter's component; some parameters have a different meaning for other resources."""
     if parameter == "status" and "deliveries" in route.path:
         return "http_status"
+    if parameter == "cursor" and route.may_stream:
+        return "pull_cursor"
     return "event_id" if parameter == "id" and route.path == "/v1/events" else parameter
 
 
@@ -70,7 +78,7 @@ def parameter(name: str) -> Json:
     """The parameter object of a component."""
     description, schema = PARAMETERS[name]
     return {
-        "name": {"http_status": "status", "event_id": "id"}.get(name, name),
+        "name": {"http_status": "status", "event_id": "id", "pull_cursor": "cursor"}.get(name, name),
         "in": "query",
         "required": False,
         "description": description,

@@ -7,15 +7,16 @@ from typing import Any, Literal
 import msgspec
 
 from app.api.contract import deliveries as d
-from app.api.contract import erasures, events, fields, filters, previews, replays, stats
+from app.api.contract import erasures, events, fields, filters, previews, pulls, replays, stats
 from app.api.contract import tenants as t
 from app.api.contract import webhooks as c
 from app.api.handlers.delivery_filters import QUERY
 from app.api.handlers.event_listing import QUERY as EVENTS_QUERY
 
-#: read, write: a tenant's key with that scope; read_any, write_any: the same, or the operator's token without a tenant;
+#: read, write: a tenant's key with that scope; pull, commit: those, or a key with the scope pull; read_any, write_any:
+#: read and write, or the operator's token without a tenant;
 #: operator: the operator's token; anyone: no key
-Access = Literal["read", "write", "read_any", "write_any", "operator", "anyone"]
+Access = Literal["read", "write", "pull", "commit", "read_any", "write_any", "operator", "anyone"]
 
 #: largest body of all: a batch of events
 MAX_BODY = 8 * 1024 * 1024
@@ -42,6 +43,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: tuple[str, ...] = ()
     #: the response is a stream of server-sent events; `gives` is the data of one
     streams: bool = False
+    #: with `Accept: text/event-stream` the response is a stream of the entries
+    may_stream: bool = False
     #: bytes of a body, decoded
     most: int = 256 * 1024
 
@@ -87,6 +90,13 @@ ROUTES: tuple[Route, ...] = (
     Route(method="GET", path="/v1/webhooks/{id}/deliveries", name="deliveries.of_webhook", summary="List the "
           "deliveries of an endpoint, newest first", access="read", gives=fields.PageOut, of=d.DeliveryOut,
           query=(*QUERY[1:], *_PAGE)),
+    Route(method="GET", path="/v1/webhooks/{id}/events", name="pulls.events", summary="Read the next events of a pull "
+          "endpoint, or follow them", access="pull", gives=pulls.PulledPage, may_stream=True,
+          query=("cursor", "limit", "wait", "format")),
+    Route(method="GET", path="/v1/webhooks/{id}/events/commit", name="pulls.committed", summary="Show how far the "
+          "receiver of a pull endpoint has committed", access="pull", gives=pulls.PullPosition),
+    Route(method="POST", path="/v1/webhooks/{id}/events/commit", name="pulls.commit", summary="Commit how far the "
+          "receiver of a pull endpoint has read", access="commit", takes=pulls.PullCommitIn, gives=pulls.PullPosition),
     Route(method="GET", path="/v1/webhooks/{id}/stats", name="stats.of_webhook", summary="Show success rates, counts "
           "and latencies of an endpoint", access="read", gives=stats.StatsOut, query=_SPAN),
     Route(method="POST", path="/v1/events", name="events.create", summary="Append one event, or an array of up to "

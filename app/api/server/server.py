@@ -24,6 +24,7 @@ from app.api.handlers import (
     filters,
     portal,
     previews,
+    pulls,
     replays,
     retries,
     signing_keys,
@@ -41,9 +42,10 @@ from app.api.server.authentication import STRANGER, Authenticator
 from app.api.server.complaints import Complaints
 from app.api.server.event_streams import StreamHub
 from app.api.server.idempotency import IdempotencyCache
+from app.api.server.pull_streams import PullStream
 from app.api.server.rate_limits import CallLimits
 from app.api.server.routes import MAX_BODY, ROUTES, Route
-from app.api.server.streaming import patterns_of, write_stream
+from app.api.server.streaming import FrameSource, patterns_of, write_stream
 from app.core.errors import CommandRefused, Unavailable
 from app.data import ASYNCAPI
 
@@ -58,6 +60,7 @@ _MODULES = {
     "event_types": event_types,
     "filters": filters,
     "previews": previews,
+    "pulls": pulls,
     "replays": replays,
     "tenants": tenants,
     "audit": audit,
@@ -126,27 +129,40 @@ class Server:
         return await agreement.answer(self._services, request)
 
     async def _end_streams(self, _application: web.Application) -> None:
+        self._services.pull_waits.stop()
         await self.streams.close()
 
     async def _stream(self, route: Route, request: web.Request) -> web.StreamResponse:
         caller = self._admitted(route, request)
+        patterns = patterns_of(_query(route, request).get("types"))
+        subscription = await self.streams.subscribe(
+            caller, patterns, self._permission(route, request), request.headers.get("Last-Event-ID", "")
+        )
+        return await self._written(request, subscription)
+
+    async def _pull_stream(self, route: Route, request: web.Request) -> web.StreamResponse:
+        call = self._call(route, request, self._admitted(route, request), b"")
+        services = self._services.acting(call.caller.name)
+        with services.pull_waits.place(call.caller.tenant, call.caller.payer):
+            stream = await PullStream.opened(services, call, self._permission(route, request))
+            return await self._written(request, stream)
+
+    async def _written(self, request: web.Request, frames: FrameSource) -> web.StreamResponse:
+        return await write_stream(request, frames, {**request.get(_LIMITS, {}), "X-Request-Id": request[_REQUEST_ID]})
+
+    def _permission(self, route: Route, request: web.Request) -> Callable[[], bool]:
+        """Whether the caller of a request may still do what it asks for."""
         authorization = request.headers.get("authorization")
 
         def allowed() -> bool:
             try:
-                self._gate.demand(
-                    route.access, self._gate.acting(self._gate.caller(authorization, now()), request.headers)
-                )
+                caller = self._gate.caller(authorization, self._services.clock.now_ms())
+                self._gate.demand(route.access, self._gate.acting(caller, request.headers))
             except ApiError:
                 return False
             return True
 
-        now = self._services.clock.now_ms
-        patterns = patterns_of(_query(route, request).get("types"))
-        subscription = await self.streams.subscribe(caller, patterns, allowed, request.headers.get("Last-Event-ID", ""))
-        return await write_stream(
-            request, subscription, {**request.get(_LIMITS, {}), "X-Request-Id": request[_REQUEST_ID]}
-        )
+        return allowed
 
     def _endpoint(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         if route.streams:
@@ -155,6 +171,8 @@ class Server:
         handler: RouteHandler = getattr(_MODULES[module], function + "_" if function == "list" else function)
 
         async def serve(request: web.Request) -> web.StreamResponse:
+            if route.may_stream and "text/event-stream" in request.headers.get("accept", ""):
+                return await self._pull_stream(route, request)
             caller = self._admitted(route, request)
             async with asyncio.timeout(_DEADLINE_S):
                 status, headers, body = await self._carry_out(route, handler, request, caller)
@@ -198,20 +216,22 @@ class Server:
     async def _judged(
         self, route: Route, handler: RouteHandler, request: web.Request, caller: Caller, raw: bytes
     ) -> RawResponse:
-        key = request.headers.get("idempotency-key") if route.method == "POST" else None
-        call = ApiRequest(
+        call = self._call(route, request, caller, raw)
+        if call.idempotency_key is None:
+            return _encoded(route, await self._answer(handler, call))
+        return await self._once(route, handler, call, call.idempotency_key)
+
+    def _call(self, route: Route, request: web.Request, caller: Caller, raw: bytes) -> ApiRequest:
+        return ApiRequest(
             caller=caller,
             path=dict(request.match_info),
             query=_query(route, request),
             headers={name.lower(): value for name, value in request.headers.items()},
             body=self._body(route, request, raw),
             fingerprint=sha256(f"{request.path}\n".encode() + raw).hexdigest(),
-            idempotency_key=key,
+            idempotency_key=request.headers.get("idempotency-key") if route.method == "POST" else None,
             id=request[_REQUEST_ID],
         )
-        if key is None:
-            return _encoded(route, await self._answer(handler, call))
-        return await self._once(route, handler, call, key)
 
     async def _once(self, route: Route, handler: RouteHandler, call: ApiRequest, key: str) -> RawResponse:
         """Carry out a request with an Idempotency-Key, or return the stored response of an earlier one."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Protocol
 
 from aiohttp import web
 
 from app.api.problems import ApiError
-from app.api.server.event_streams import StreamSubscription
 from app.core.model.event_types import is_pattern
 
 #: a client that takes no bytes for so long is disconnected
@@ -25,6 +25,18 @@ _HEADERS = {
 }
 
 
+class FrameSource(Protocol):
+    """The frames of one client."""
+
+    def frames(self) -> AsyncGenerator[bytes, None]:
+        """The frames, until the stream ends."""
+        ...
+
+    def close(self) -> None:
+        """The client has left."""
+        ...
+
+
 def patterns_of(text: str | None) -> list[str]:
     """The event types that a stream is narrowed to; all without the parameter. Raises `ApiError` 400."""
     if text is None:
@@ -37,7 +49,7 @@ def patterns_of(text: str | None) -> list[str]:
 
 
 async def write_stream(
-    request: web.Request, subscription: StreamSubscription, headers: Mapping[str, str]
+    request: web.Request, subscription: FrameSource, headers: Mapping[str, str]
 ) -> web.StreamResponse:
     """Answer a request with the frames of a subscription, and close the connection after the last one."""
     response = web.StreamResponse(headers={**_HEADERS, **headers})
@@ -56,3 +68,10 @@ async def write_stream(
     finally:
         subscription.close()
     return response
+
+
+def frame_of(name: str, document: bytes, id_: str | None) -> bytes:
+    """A frame of server-sent events. Line breaks in a document are whitespace between its tokens."""
+    lines = document.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    head = b"" if id_ is None else b"id: %b\n" % id_.encode()
+    return head + b"event: %b\n%b\n" % (name.encode(), b"".join(b"data: %b\n" % line for line in lines))

@@ -53,7 +53,7 @@ _WIDE = ("uid", "mode", "profile", "events")
 @uses_api
 @takes_settings(leave_out=("url",))
 def add(
-    url: Annotated[str, typer.Argument(help="The URL that receives events: https://…")],
+    url: Annotated[str, typer.Argument(help="The URL that receives events: https://…; --kind pull has none")] = "",
     tenant: EndpointTenantOption = None,
     mode: EndpointModeOption = None,
     profile: WireFormatOption = None,
@@ -66,9 +66,12 @@ def add(
 ) -> None:
     """Register an endpoint. Its signing secret is shown once, now.
 
-    Example:
+    Examples:
         hookstream endpoints add https://example.com/hooks --events 'user.*'
+        hookstream endpoints add --kind pull --events 'user.*'
     """
+    if not url and settings.get("kind") != "pull":
+        raise typer.BadParameter("name the URL that receives events, or --kind pull", param_hint="URL")
     address = api_or_kafka()
     fields = {"url": url, "events": ("*",)} | settings | only_given({"profile": profile})
     plain = process_context.or_fail(lambda: secret_of("secret", secret, secret_file))

@@ -38,7 +38,7 @@ def generate(output: OutputOption = OutputFormat.table) -> None:
 
 
 def _scopes(incomplete: str) -> list[str]:
-    return [scope for scope in ("read", "write") if scope.startswith(incomplete)]
+    return [scope for scope in ("read", "write", "pull") if scope.startswith(incomplete)]
 
 
 @app.command("create")
@@ -48,7 +48,10 @@ def create(
     mode: Annotated[str, typer.Option(help="live or test.", autocompletion=completion.modes)],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="read or write. Repeatable. Default: both.", autocompletion=_scopes),
+        typer.Option(
+            help="read, write, or pull (only pull endpoints). Repeatable. Default: read and write.",
+            autocompletion=_scopes,
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="Who holds the key; shown in lists.")] = "",
     expires_at: Annotated[

@@ -99,7 +99,7 @@ def shown_settings(values: Mapping[str, Any], scope: Scope, profile: str) -> dic
     if "events" in fields:
         events = fields["events"]
         fields["events"] = list(dict.fromkeys([events] if isinstance(events, str) else events))
-    whole = {"id": "", "tenant": scope.tenant, "mode": scope.mode or "live", "profile": profile, **fields}
+    whole = {"id": "", "tenant": scope.tenant, "mode": scope.mode or "live", "profile": profile, "url": "", **fields}
     shown: dict[str, Any] = msgspec.to_builtins(effective_settings(msgspec.convert(whole, Endpoint)))
     return shown
 

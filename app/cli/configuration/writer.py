@@ -50,6 +50,8 @@ class Exported:
 
     def _endpoint(self, shown: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
         entry = {name: shown[name] for name in _FIRST} | {"profile": shown["profile"]}
+        if shown.get("kind") == "pull":
+            entry = {"kind": "pull"} | {name: value for name, value in entry.items() if name != "url"}
         defaults = shown_settings(entry, scope, shown["profile"])
         for name in NAMES:
             if name not in _FIRST and name in shown and not same(defaults[name], shown[name]):

@@ -33,7 +33,7 @@ class Connection(Struct, frozen=True, kw_only=True):
 
 def sampled_urls(endpoints: Iterable[Endpoint]) -> list[str]:
     """URLs of at most `ORIGINS` active endpoints with different hosts; those that work come first."""
-    active = [each for each in endpoints if each.status == "active"]
+    active = [each for each in endpoints if each.status == "active" and each.url]
     active.sort(key=lambda each: (each.failing_since_ms is not None or each.circuit is not None, each.id))
     by_host = {urlsplit(each.url).netloc.lower(): each.url for each in reversed(active)}
     first = dict.fromkeys(urlsplit(each.url).netloc.lower() for each in active)

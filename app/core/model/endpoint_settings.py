@@ -17,6 +17,7 @@ from app.core import limits
 from app.core.filters.parsing import filter_problems
 from app.core.model.channels import CHANNEL_PATTERN, is_channel
 from app.core.model.custom_headers import header_problems, name_problems
+from app.core.model.endpoint_kind import KIND, EndpointKind
 from app.core.model.event_types import is_pattern
 from app.core.model.receiver_auth import ReceiverAuth, auth_problems
 from app.core.model.setting_surface import Surface, shown
@@ -84,6 +85,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             max_length=limits.METADATA,
         ),
     ] = {}
+    kind: Annotated[EndpointKind, KIND] = "push"
     headers: Annotated[
         dict[
             Annotated[str, Meta(max_length=limits.HEADER_NAME)],
@@ -351,7 +353,7 @@ _UID = re.compile(UID_PATTERN)
 
 
 def _url(url: str) -> Iterator[str]:
-    if not url.startswith(("https://", "http://")):
+    if url and not url.startswith(("https://", "http://")):  # without one: see `kind_problems`
         yield "must begin with https://"
 
 

@@ -41,7 +41,8 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int = 1
 
 
-KeyScope = Literal["read", "write"]
+#: `pull`: read the events of pull endpoints and commit, and nothing else
+KeyScope = Literal["read", "write", "pull"]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

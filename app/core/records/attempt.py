@@ -17,6 +17,8 @@ AttemptState = Literal["delivered", "retrying", "dead", "cancelled"]
 REASSIGNED = "reassigned"
 #: the reason of a delivery that ended because a later one of its key queue has been released
 SUPERSEDED = "superseded"
+#: the result of a delivery to a pull endpoint, once it is in the endpoint's log
+AVAILABLE = "available"
 #: result and reason of a dead delivery that was discarded on request; such a record ends as cancelled
 DISCARDED = "discarded"
 #: result and reason of a dead delivery whose subject was erased

@@ -1,4 +1,4 @@
-"""The records of `deliveries` and its delay topics.
+"""The records of `deliveries`, its delay topics, and `deliveries.pull`.
 
 The key is the endpoint's id, the value is the event's bytes, and everything else is in headers. Numbers are decimal,
 times are milliseconds since the epoch. Other topics of the family add headers: deliveries.ordered (ordered.py) and

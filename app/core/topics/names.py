@@ -46,6 +46,7 @@ class TopicName:
     SEQUENCER_WAITING = "hookstream.sequencer-waiting-changelog"
     #: followed by `.<rung>`
     DELIVERIES_DELAY = "deliveries.delay"
+    DELIVERIES_PULL = "deliveries.pull"
     DELIVERIES_DEAD = "deliveries.dead"
     ATTEMPTS = "attempts"
     ENDPOINTS_SIGNALS = "endpoints.signals"

@@ -11,6 +11,7 @@ from app.api.handlers import deliveries as api_deliveries
 from app.api.handlers import delivery_filters, retries
 from app.api.problems import ApiError
 from app.core.errors import Unavailable
+from app.core.model.endpoint_kind import title_of
 from app.core.readmodel.rows import DeliveryFilter, DeliveryState
 from app.dashboard.live_subscriptions import stream
 from app.dashboard.request import EventStream, PageContext, PageRequest, PageResult, Redirect, TemplatePage
@@ -86,4 +87,6 @@ async def live(desk: PageContext, visit: PageRequest) -> PageResult:
 
 def urls(desk: PageContext, visit: PageRequest) -> Mapping[str, str]:
     """Endpoint → its URL."""
-    return {each.id: each.url for each in desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)}
+    return {
+        each.id: title_of(each) for each in desk.api.feed.directory.endpoints(visit.caller.tenant, visit.caller.mode)
+    }

@@ -142,7 +142,7 @@ def _shown(field: msgspec.structs.FieldInfo) -> FormField:
         example=surface.example,
         choices=surface.choices,
         max_length=meta.max_length if surface.widget in ("url", "text") else None,
-        required=field.required,
+        required=field.required and field.name != "url",  # a pull endpoint has none
         at_once=surface.at_once,
     )
 

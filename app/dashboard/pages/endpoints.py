@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from app.api.contract.pulls import PullPosition
 from app.api.contract.webhooks import Webhook, WebhookIn
-from app.api.handlers import webhooks
+from app.api.handlers import pulls, webhooks
 from app.api.handlers.subscriptions import types_of
 from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused, Unavailable
@@ -102,16 +103,27 @@ async def page_of(
         "certificate": _certificate(desk, stored),
         "hold": last_disablement(stored) if stored else None,
         "secret": endpoint.secret if endpoint.secret is not msgspec.UNSET else None,
+        "pull": None,
         "recent": None,
         "day": None,
         "errors": endpoint_form.errors(error) if error is not None else defaultdict(str),
         "test_types": test_types(desk, endpoint, await recent_types(desk, visit)),
     }
+    if stored is not None and stored.kind == "pull":
+        values["pull"] = await _position(desk, stored)
     values["day"] = await hourly_charts.of_day(desk, visit, endpoint.id)
     if values["day"] is not None:
         which = DeliveryFilter(tenant=visit.caller.tenant, mode=visit.caller.mode, endpoint_id=endpoint.id)
         values["recent"] = (await desk.api.reads.deliveries(which, limit=10)).rows
     return TemplatePage(template="endpoint.html", values=values, status=error.status if error is not None else 200)
+
+
+async def _position(desk: PageContext, endpoint: Endpoint) -> PullPosition | None:
+    """How far the receiver of a pull endpoint has committed; None where Kafka does not answer."""
+    try:
+        return await pulls.commit_position(desk.api, endpoint)
+    except Unavailable:
+        return None
 
 
 def test_types(desk: PageContext, endpoint: Webhook, recent: Sequence[str]) -> list[str]:

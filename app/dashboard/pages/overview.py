@@ -7,6 +7,7 @@ from typing import get_args
 
 from app.api.handlers import replays
 from app.core.model.endpoint import ShownStatus
+from app.core.model.endpoint_kind import title_of
 from app.core.readmodel.rows import NoticeRow
 from app.dashboard import hourly_charts
 from app.dashboard.live_subscriptions import stream
@@ -29,7 +30,7 @@ async def show(desk: PageContext, visit: PageRequest) -> PageResult:
     ]
     running = [replays.present_replay(each) for each in mine if each.state in ("pending", "running", "paused")]
     notices: Sequence[NoticeRow] = ()
-    groups, names = [], {each.id: each.url for each in endpoints}
+    groups, names = [], {each.id: title_of(each) for each in endpoints}
     day = await hourly_charts.of_day(desk, visit)
     if day is not None:
         notices = await desk.api.reads.notices(caller.tenant, caller.mode, endpoint_id=None, limit=5)

@@ -10,6 +10,7 @@ from app.api.handlers import event_types, replays
 from app.api.handlers.delivery_filters import endpoint_id_of
 from app.api.problems import ApiError, refused
 from app.core.errors import CommandRefused
+from app.core.model.endpoint_kind import title_of
 from app.dashboard.live_subscriptions import stream
 from app.dashboard.pages import endpoint_form
 from app.dashboard.pages.type_picker import offered_types
@@ -110,7 +111,7 @@ async def _form(
         "endpoints": endpoints,
         "counted": counted,
         "types": await offered_types(desk, visit, event_types.visible(desk.api, visit.caller)),
-        "names": {each.id: each.url for each in endpoints},
+        "names": {each.id: title_of(each) for each in endpoints},
     }
     if error is not None:
         values["errors"] = endpoint_form.errors(error)

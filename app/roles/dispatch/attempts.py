@@ -13,9 +13,9 @@ import msgspec
 from app.core.model.clipping import clip, clip_headers
 from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
-from app.core.model.http_exchange import NOT_SENT, HttpOutcome, HttpReply
+from app.core.model.http_exchange import NOT_SENT, HttpOutcome, HttpReply, HttpTiming
 from app.core.model.timestamps import iso
-from app.core.records.attempt import BODY_LIMIT, REASSIGNED, SUPERSEDED, Attempt, AttemptState, Cut
+from app.core.records.attempt import AVAILABLE, BODY_LIMIT, REASSIGNED, SUPERSEDED, Attempt, AttemptState, Cut
 from app.core.subjects import LEFT_OUT
 from app.roles.dispatch.body_decompression import decompress
 from app.roles.dispatch.schedule import retry_after_s
@@ -79,6 +79,16 @@ def sent(
         arrival=delivery.arrival,
         revision=delivery.revision,
     )
+
+
+#: the outcome of a delivery that goes to the log of a pull endpoint, in place of a request's
+APPENDED = HttpReply(status=202, headers=(), body=b"", truncated=False, timing=HttpTiming())
+
+
+def available(delivery: Delivery, endpoint: Endpoint, *, started_ms: int, ended_ms: int) -> Attempt:
+    """The attempt of a delivery that goes to the log of a pull endpoint."""
+    attempt = sent(delivery, endpoint, APPENDED, Delivered(), started_ms=started_ms, ended_ms=ended_ms)
+    return msgspec.structs.replace(attempt, status=None, result=AVAILABLE)
 
 
 def unsent(

@@ -214,6 +214,8 @@ def _update(
         fresh = msgspec.convert(merged, Endpoint, str_keys=True)
     except msgspec.ValidationError as error:  # it names one misfit
         raise CommandRefused("invalid", "; ".join(settings_problems(merged, Endpoint))) from error
+    if fresh.kind != old.kind:
+        raise CommandRefused("invalid", "kind: cannot be changed; create another endpoint")
     if fresh.url != old.url or (old.status == "disabled" and fresh.status != "disabled"):
         fresh = msgspec.structs.replace(fresh, **_new_epoch(old))
     held = require_agreement(fresh, old, action.begin, action.dead_begin, now_ms)

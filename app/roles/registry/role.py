@@ -267,7 +267,7 @@ class RegistryRole:
         Values that do not change are not checked: they may have been valid under other settings, and disabling an
         endpoint must always be possible.
         """
-        if old is None or old.url != endpoint.url:
+        if endpoint.url and (old is None or old.url != endpoint.url):
             problem = self._url_problem(endpoint.url)
             if problem is not None:
                 raise CommandRefused("invalid", f"url: {problem}")

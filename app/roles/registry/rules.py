@@ -14,6 +14,7 @@ from app.core import limits
 from app.core.directory import INSTALLATION
 from app.core.email import is_address
 from app.core.model.endpoint import Endpoint, SigningKey
+from app.core.model.endpoint_kind import kind_problems
 from app.core.model.endpoint_settings import NAMES, RULES, EndpointSettings
 from app.core.model.event_types import EventType, is_event_type
 from app.core.model.receiver_auth import MASK, MutualTls, auth_conflict, secret_in
@@ -40,7 +41,12 @@ _LOGO = re.compile(
 def endpoint_problems(endpoint: Endpoint, profiles: Collection[str]) -> list[str]:
     """All problems of an endpoint."""
     values = {name: getattr(endpoint, name) for name in NAMES}
-    return [*_identity(endpoint, profiles), *settings_problems(values), *_envelope_problems(endpoint)]
+    return [
+        *_identity(endpoint, profiles),
+        *settings_problems(values),
+        *kind_problems(values),
+        *_envelope_problems(endpoint),
+    ]
 
 
 def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
@@ -91,7 +97,7 @@ def key_problems(key: ApiKey) -> list[str]:
     if len(key.name) > limits.NAME:
         problems.append(f"name: at most {limits.NAME} characters")
     if not 1 <= len(key.scopes) <= limits.SCOPES:
-        problems.append("scopes: at least one of read and write, each once")
+        problems.append("scopes: at least one of read, write and pull, each once")
     return problems
 
 

@@ -17,6 +17,7 @@ from app.adapters.http.web_server import WebServer
 from app.adapters.json_schemas import schema_problem
 from app.adapters.kafka.command_client import CommandClient
 from app.adapters.kafka.offsets import KafkaOffsets
+from app.adapters.kafka.pull_log import KafkaPullLog
 from app.adapters.kafka.record_reader import KafkaRecordReader
 from app.adapters.secrets.keyring import AesKeyRing, AesSealer
 from app.adapters.secrets.tokens import RandomTokens
@@ -43,6 +44,7 @@ from app.roles.replay.role.dry_run import DryRun
 from app.runtime.build.projection import read_store
 from app.runtime.build.replay import replay_sources
 from app.runtime.build.shared import ListenAddress, Shared
+from app.runtime.group_names import pull_group_of
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -75,10 +77,9 @@ def api_role(shared: Shared) -> ApiRole:
 @asynccontextmanager
 async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
     settings, topics, keyring, past = shared.settings, shared.topics, shared.keyring, replay_sources(shared)
-    commands = _commands(shared)
-    ends = _ends(shared)
+    commands, ends = _commands(shared), _ends(shared)
     reads = read_store(settings, shared.dependencies.of("database_reads"))
-    records = KafkaRecordReader(shared.clients, client_id=_CLIENT)
+    records, pulls = KafkaRecordReader(shared.clients, client_id=_CLIENT), _pulls(shared)
     try:
         await commands.start()
         await ends.start()
@@ -91,6 +92,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             counter=DryRun(past),
             reads=reads,
             records=records,
+            pulls=pulls,
             sender=shared.sender,
             keyring=keyring,
             minter=RandomTokens(),
@@ -110,6 +112,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             tracer=shared.tracer,
         )
     finally:
+        await pulls.stop()
         await records.stop()
         await reads.close()
         await past.reader.close()
@@ -144,6 +147,16 @@ def _ends(shared: Shared) -> KafkaOffsets:
         client_id=_CLIENT,
         events=shared.name(TopicName.EVENTS_RAW),
         fanout_group=shared.group("fanout"),
+    )
+
+
+def _pulls(shared: Shared) -> KafkaPullLog:
+    return KafkaPullLog(
+        shared.clients,
+        client_id=_CLIENT,
+        topic=shared.name(TopicName.DELIVERIES_PULL),
+        group_prefix=pull_group_of(shared.settings, ""),
+        clock=shared.clock,
     )
 
 

@@ -28,6 +28,7 @@ ROLES_USE = [
     TopicName.DELIVERIES,
     TopicName.DELIVERIES_DEAD,
     TopicName.DELIVERIES_ORDERED,
+    TopicName.DELIVERIES_PULL,
     TopicName.ATTEMPTS,
     TopicName.SEQUENCER_QUEUES,
     TopicName.SEQUENCER_WAITING,

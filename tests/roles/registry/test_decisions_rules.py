@@ -17,7 +17,7 @@ from tests.roles.registry.registry_stage import (
 )
 
 INVALID: list[tuple[str, Any, str]] = [
-    ("url", "", "url: must begin with https://"),
+    ("url", "", "url: is required"),
     ("url", "ftp://x.example", "url: must begin with https://"),
     ("url", "https://" + "x" * 2041, "at most 2048 characters"),
     ("events", [], "events: at least one"),
@@ -126,7 +126,7 @@ def test_an_invalid_tenant_or_profile_is_refused(tenant: str, profile: str, sent
 
 
 def test_all_problems_are_reported_at_once() -> None:
-    code, detail = refused(UpdateEndpoint("ep_1", {"url": "", "events": [], "timeout": 99}))
+    code, detail = refused(UpdateEndpoint("ep_1", {"url": "x", "events": [], "timeout": 99}))
     assert code == "invalid"
     assert [part.partition(":")[0] for part in detail.split("; ")] == ["timeout", "url", "events"]
 

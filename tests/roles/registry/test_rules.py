@@ -72,7 +72,7 @@ CASES: list[tuple[Any, str, Any, Any]] = [
     (TENANT, "brand", Brand(name="x" * 64), Brand(name="x" * 65)),
     (TENANT, "brand", Brand(logo=PNG + "A" * 32_768), Brand(logo=PNG + "A" * 32_769)),
     (KEY, "name", "x" * 256, "x" * 257),
-    (KEY, "scopes", ("read", "write"), ("read", "write", "read")),
+    (KEY, "scopes", ("read", "write", "pull"), ("read", "write", "pull", "read")),
     (KEY, "scopes", ("read",), ()),
     (KEY, "digest", "f" * 64, "f" * 65),
     (KEY, "last4", "abcd", "abcde"),

@@ -30,7 +30,7 @@ from app.ports.secrets import KeyRing
 from app.profiles.catalog import get_or_standard
 from app.profiles.requests import RequestBuilder
 from app.roles.dispatch import objectives
-from app.roles.dispatch.attempts import trigger_of
+from app.roles.dispatch.attempts import APPENDED, trigger_of
 from app.roles.dispatch.circuit import was_answered
 from app.roles.dispatch.delivery_window import has_expired, scheduled_ms
 from app.roles.dispatch.role.hindrance_backoff import HindranceBackoff
@@ -197,7 +197,7 @@ class DeliverySender:
         try:
             request = self._build(delivery, endpoint, started_ms)
             self.answered_by_s = max(self.answered_by_s, self._clock.monotonic() + request.timeout_s)
-            outcome = await self._sender.send(request)
+            outcome = APPENDED if endpoint.kind == "pull" else await self._sender.send(request)
         except Hindered as error:
             await self._defer_hindered(work, error)
             return None

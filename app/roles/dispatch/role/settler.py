@@ -26,7 +26,7 @@ from app.ports.clock import Clock
 from app.ports.metrics import Meter
 from app.ports.producer import GroupingProducer
 from app.roles.committer import Committer
-from app.roles.dispatch.attempts import reassigned, sent, superseded, unsent
+from app.roles.dispatch.attempts import APPENDED, available, reassigned, sent, superseded, unsent
 from app.roles.dispatch.objectives import is_healthy
 from app.roles.dispatch.ordered_deliveries import OrderedDeliveries, is_ordered
 from app.roles.dispatch.role.attempt_log import AttemptLog
@@ -94,6 +94,7 @@ class Settler:
         self._attempt_log = AttemptLog(clock, traced=traced)
         self._attempts_topic = topics.name(TopicName.ATTEMPTS)
         self._ordered_topic = topics.name(TopicName.DELIVERIES_ORDERED)
+        self._pull_topic = topics.name(TopicName.DELIVERIES_PULL)
         self._dead_topic = topics.name(TopicName.DELIVERIES_DEAD)
         self._signals_topic = topics.name(TopicName.ENDPOINTS_SIGNALS)
         self._rung_topics = {name: topics.name(f"{TopicName.DELIVERIES_DELAY}.{name}") for name, _ in RUNGS}
@@ -119,6 +120,10 @@ class Settler:
         ended_ms: int,
     ) -> Literal["delivered", "dead"] | None:
         """Settle a delivery after a request. Returns how it ended; None when another attempt or copy follows."""
+        if outcome is APPENDED:
+            attempt = available(work.delivery, endpoint, started_ms=started_ms, ended_ms=ended_ms)
+            self._deliver(work, endpoint, attempt, topic=self._pull_topic, onward=work.delivery)
+            return "delivered"
         attempt = sent(work.delivery, endpoint, outcome, verdict, started_ms=started_ms, ended_ms=ended_ms)
         match verdict:
             case Delivered():
@@ -201,11 +206,20 @@ class Settler:
             group.append(self._signals_topic, key=endpoint.id.encode(), value=signal, partition=partition.number)
             group.close()
 
-    def _deliver(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt) -> None:
+    def _deliver(
+        self,
+        work: OpenDelivery,
+        endpoint: Endpoint,
+        attempt: Attempt,
+        *,
+        topic: str | None = None,
+        onward: Delivery | None = None,
+    ) -> None:
+        """End it as delivered; to a pull endpoint, with its record in that endpoint's log."""
         self._meter.count("deliveries_total", outcome="delivered")
         self._count_healthy(endpoint, "delivered")
         signal = self._signals.delivered(work.partition.number, endpoint, attempt)
-        self._write(work, _Outputs(attempt=attempt, settled="delivered", signal=signal))
+        self._write(work, _Outputs(attempt=attempt, topic=topic, onward=onward, settled="delivered", signal=signal))
 
     def _retry(self, work: OpenDelivery, endpoint: Endpoint, attempt: Attempt, due_at_ms: int) -> None:
         signal = self._signals.failed(work.partition.number, endpoint, attempt, self._clock.monotonic())
