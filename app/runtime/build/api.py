@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -112,9 +113,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             tracer=shared.tracer,
         )
     finally:
-        await pulls.stop()
-        await records.stop()
-        await reads.close()
+        await asyncio.gather(pulls.stop(), records.stop(), reads.close())
         await past.reader.close()
         await ends.stop()
         await commands.stop()
