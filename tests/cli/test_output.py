@@ -39,6 +39,7 @@ THROUGH_API: dict[str, tuple[tuple[str, ...], Any]] = {
     "deliveries show": ((DELIVERY,), answer("GET", ("deliveries", DELIVERY))),
     "event-types list": ((), answer("GET", ("event-types",))["data"]),
     "event-types show": ((TYPE,), answer("GET", ("event-types", TYPE))),
+    "erasures list": ((), answer("GET", ("erasures",))["data"]),
     "replay list": ((), answer("GET", ("replays",))["data"]),
     "replay show": ((DELIVERY,), answer("GET", ("replays", DELIVERY))),
     "tenants list": ((), answer("GET", ("tenants",))["data"]),
