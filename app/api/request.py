@@ -151,6 +151,8 @@ class ApiServices(msgspec.Struct, frozen=True, kw_only=True):
     subjects: SubjectVault
     #: where browsers find this service, `https://host`; empty: where they have found it
     public_url: str
+    #: days that the read model keeps rows
+    retention_days: float
     #: http:// is allowed, towards this machine
     allow_http: bool = False
     #: addresses and networks that requests to endpoints come from, as the installation has published them

@@ -83,6 +83,10 @@ TRANSFORM_BYTES = 1_048_576
 INCLUDED = 100
 INCLUDED_PATH = 256
 INCLUDED_DEPTH = 10
+#: days that a tenant may keep rows of the read model
+TENANT_RETENTION = (1, 3650)
+#: paths of a tenant that are hidden; their length and depth are those of included fields
+REDACTED = 100
 
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True):

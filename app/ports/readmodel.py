@@ -163,6 +163,13 @@ class ProjectionStore(Protocol):
         """
         ...
 
+    async def remove_old(self, tenant: str, before_ms: int, *, limit: int) -> int:
+        """Remove at most `limit` rows of a tenant that are older than `before_ms`: events, deliveries that have not
+        changed since then, attempts, notices and statistics, without audit entries. Returns the number of rows removed,
+        `limit` if there may be more.
+        """
+        ...
+
     async def clear(self) -> None:
         """Remove all rows and offsets."""
         ...

@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 from app.adapters.clock import SystemClock
 from app.adapters.kafka.clients import KafkaClients
+from app.adapters.kafka.directory_feed import KafkaDirectoryFeed
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.telemetry.metrics import PrometheusMeter
+from app.core.directory import Directory
 from app.core.topics.declarations import Topics
+from app.core.topics.names import TopicName
 from app.runtime.build.projection import database_of, extents, projection_role, read_store
 from app.runtime.group_names import group_of
 from app.settings import Settings
@@ -36,7 +39,16 @@ class ReadModelRebuild:
         await store.clear()
         await store.close()
         group = group_of(self._settings, "projection")
-        role = projection_role(self._settings, self._clients, self._topics, group, SystemClock(), PrometheusMeter())
+        feed = KafkaDirectoryFeed(
+            self._clients,
+            self._topics.name(TopicName.REGISTRY),
+            client_id="hookstream-rebuild",
+            directory=Directory(matches=False),
+        )
+        await feed.start()  # without the rules of tenants, rows that are past their days would come back
+        role = projection_role(
+            self._settings, self._clients, self._topics, group, feed, SystemClock(), PrometheusMeter()
+        )
         running = asyncio.create_task(role.run())
         reads = read_store(self._settings)
         try:
@@ -55,3 +67,4 @@ class ReadModelRebuild:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await reads.close()
+            await feed.stop()

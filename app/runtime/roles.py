@@ -109,6 +109,7 @@ def _projection(shared: Shared) -> Role:
         shared.clients,
         shared.topics,
         shared.group("projection"),
+        shared.feed,
         shared.clock,
         shared.meter,
         shared.dependencies.of("database"),

@@ -82,6 +82,7 @@ class Stage:
             subjects=AesSubjectVault(lambda: self.feed.directory.erasures, KEYRING),
             tokens=GrantSigner(b"", AesSealer(b"")),
             public_url="",
+            retention_days=30,
         )
         self.endpoint()
 

@@ -133,6 +133,7 @@ class Stage:
             subjects=AesSubjectVault(lambda: self.feed.directory.erasures, self.ring),
             tokens=GrantSigner(self.ring.derive("sessions/"), AesSealer(b"k")),
             public_url=settings.public_url or "",
+            retention_days=30,
             allow_http=settings.allow_http,
             egress_ips=settings.egress_ips,
         )

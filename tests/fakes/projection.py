@@ -26,6 +26,8 @@ class MemoryProjection:
         self.deletions: list[tuple[str, int]] = []
         #: steps of removing a tenant's rows: tenant and time
         self.removed: list[tuple[str, int]] = []
+        #: steps of removing old rows of a tenant: tenant and time
+        self.outdated: list[tuple[str, int]] = []
         self.unavailable: str | None = None
         #: a delivery that the database does not take
         self.poison: str | None = None
@@ -70,6 +72,12 @@ class MemoryProjection:
         self.removed.append((tenant, until_ms))
         self.pulse.beat()
         return limit if len(self.removed) == 1 else 0
+
+    async def remove_old(self, tenant: str, before_ms: int, *, limit: int) -> int:
+        self._look()
+        self.outdated.append((tenant, before_ms))
+        self.pulse.beat()
+        return limit if len(self.outdated) == 1 else 0
 
     async def clear(self) -> None:
         self.next.clear()

@@ -136,6 +136,11 @@ class SqlProjectionStore:
         async with self._database.writing() as connection:
             return await tenant_rows.remove_some(connection, tenant, until_ms, limit)
 
+    async def remove_old(self, tenant: str, before_ms: int, *, limit: int) -> int:
+        """See `app.ports.readmodel.ProjectionStore`."""
+        async with self._database.writing() as connection:
+            return await tenant_rows.remove_old(connection, tenant, before_ms, limit)
+
     async def clear(self) -> None:
         """See `app.ports.readmodel.ProjectionStore`."""
         async with self._database.writing() as connection:

@@ -22,6 +22,8 @@ Labels = Annotated[
     ],
     Meta(max_length=limits.METADATA),
 ]
+Redacted = Annotated[list[Annotated[str, Meta(max_length=limits.INCLUDED_PATH)]], Meta(max_length=limits.REDACTED)]
+RetentionDays = Annotated[int, Meta(ge=limits.TENANT_RETENTION[0], le=limits.TENANT_RETENTION[1])]
 Addresses = Annotated[list[Annotated[str, Meta(max_length=limits.ADDRESS)]], Meta(max_length=limits.ADDRESSES)]
 
 
@@ -49,6 +51,10 @@ class TenantIn(Input, frozen=True, kw_only=True):
     brand: BrandIn | None = None
     #: labels of your own; customers do not see them
     metadata: Labels = {}
+    #: days after which its events, deliveries and attempts are removed from the read model; null: as for all tenants
+    retention_days: RetentionDays | None = None
+    #: paths in the data of its events, such as `customer.email`, whose values are sent but never shown
+    redact: Redacted = []
 
 
 class TenantPatch(Input, frozen=True, kw_only=True):
@@ -63,6 +69,10 @@ class TenantPatch(Input, frozen=True, kw_only=True):
     brand: BrandIn | UnsetType | None = UNSET
     #: replaces all labels
     metadata: Labels | UnsetType = UNSET
+    #: null: as for all tenants
+    retention_days: RetentionDays | UnsetType | None = UNSET
+    #: replaces all paths
+    redact: Redacted | UnsetType = UNSET
 
 
 class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +85,9 @@ class TenantOut(msgspec.Struct, frozen=True, kw_only=True):
     open_catalogue: bool
     brand: Brand | None
     metadata: dict[str, str]
+    #: null: as for all tenants
+    retention_days: int | None
+    redact: list[str]
     version: int
     created_at: str
     updated_at: str

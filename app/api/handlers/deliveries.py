@@ -159,7 +159,8 @@ async def _request(api: ApiServices, row: DeliveryRow, attempts: Sequence[Attemp
 
 
 def _rebuilt(api: ApiServices, row: DeliveryRow, endpoint: Endpoint, event: Event, last: AttemptRow) -> RequestOut:
-    delivery = delivery_of(row, event, attempts=last.number - 1)
+    shown = event_payloads.shown_event(api, event)
+    delivery = delivery_of(row, shown, attempts=last.number - 1)
     try:
         prepared = api.builder.prepared(endpoint, api.clock.now_ms())
         request = api.builder.request(delivery, endpoint, prepared, last.started_at_ms)
@@ -169,6 +170,8 @@ def _rebuilt(api: ApiServices, row: DeliveryRow, endpoint: Endpoint, event: Even
     headers = {name: value if name.lower() in _OPEN_HEADERS - own else _HIDDEN for name, value in request.headers}
     body = event_payloads.as_text(request.body)
     note = None if len(body) <= _SHOWN else f"the first {_SHOWN} of {len(body)} characters"
+    if shown is not event:
+        note = event_payloads.HAS_HIDDEN_FIELDS if note is None else f"{note}; {event_payloads.HAS_HIDDEN_FIELDS}"
     return RequestOut(method="POST", url=last.url, headers=headers, body=body[:_SHOWN], body_note=note)
 
 

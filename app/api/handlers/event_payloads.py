@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from app.api.request import ApiServices
 from app.core.errors import Defect, MalformedEvent
 from app.core.model.delivery import Delivery
@@ -13,6 +15,7 @@ from app.core.readmodel.rows import DeliveryRow
 from app.core.records import delivery as delivery_record
 from app.core.records.raw_event import Coordinates, decode_event
 from app.core.topics.names import TopicName
+from app.core.transforms.redacted_fields import redacted_body
 from app.ports.consumer import Record
 from app.ports.history import PartitionReader
 
@@ -31,6 +34,7 @@ _DEAD_SEARCHED = 50_000
 
 UNKNOWN = "the coordinates of the event in Kafka are unknown"
 REJECTED = "the record is not a valid event; `hookstream events rejected` shows where it is"
+HAS_HIDDEN_FIELDS = "built from the event with the tenant's hidden fields replaced; the receiver got their values"
 GONE = "Kafka no longer has the event (retention of events.raw), or its subject was erased"
 
 
@@ -53,6 +57,20 @@ def understood(api: ApiServices, record: Record) -> Event | None:
     except MalformedEvent:
         return None
     return None if event.subject is not None and api.subjects.is_erased(event, record.timestamp) else event
+
+
+def hidden_fields(api: ApiServices, tenant: str) -> tuple[str, ...]:
+    """The paths in the data of a tenant's events whose values are not shown."""
+    entry = api.feed.directory.tenants.get(tenant)
+    return entry.redact if entry is not None else ()
+
+
+def shown_event(api: ApiServices, event: Event) -> Event:
+    """The event as it is shown: the values of its tenant's hidden fields are replaced."""
+    paths = hidden_fields(api, event.tenant)
+    if not paths:
+        return event
+    return msgspec.structs.replace(event, body=redacted_body(event.body, event.format, paths))
 
 
 async def events_of(api: ApiServices, rows: Iterable[DeliveryRow]) -> dict[str, Event]:

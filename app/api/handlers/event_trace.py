@@ -40,6 +40,8 @@ _SEARCHED = 50_000
 _PATTERNS = 5
 #: steps of filters that an explanation evaluates
 _FILTER_STEPS = 200_000
+#: in place of an explanation, which may quote a hidden value
+_HIDDEN_VALUES = "the event does not meet this condition; its values are not shown, because the tenant hides fields"
 _searches = Turnstile("search", at_once=2, wait_s=30.0)
 
 
@@ -230,7 +232,8 @@ def _present(api: ApiServices, traced: _Trace) -> EventOut:
     entry, stored, spot = traced.entry, traced.stored, traced.spot
     data: object = None
     if stored is not None:
-        data = msgspec.Raw(data_of(stored.event.body, stored.event.format))
+        shown = event_payloads.shown_event(api, stored.event)
+        data = msgspec.Raw(data_of(shown.body, shown.format))
     owner = traced.owner if traced.owner.tenant else None
     return EventOut(
         id=traced.id,
@@ -298,9 +301,12 @@ def _endpoints(api: ApiServices, traced: _Trace) -> list[EventEndpoint]:
     received = {row.endpoint_id for row in traced.deliveries}
     matched = {each.id for each in directory.match(owner.tenant, owner.mode, event_type)}
     dropped, verdicts = _dropped(traced), _verdicts(traced)
+    is_redacted = bool(event_payloads.hidden_fields(api, owner.tenant))
     for endpoint in mine.values():
         if endpoint.id not in received:
             failed = _failed(verdicts, endpoint) if endpoint.id in matched else None
+            if failed is not None and is_redacted:
+                failed = msgspec.structs.replace(failed, explanation=_HIDDEN_VALUES)
             why = match_reason.why(
                 endpoint,
                 matched,

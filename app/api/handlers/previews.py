@@ -98,6 +98,7 @@ async def _stored(api: ApiServices, endpoint: Endpoint, which: dict[str, Any] | 
         event, record = (await event_payloads.events_at(api, [spot])).get(spot, (None, None))
         if event is None or record is None or (event.id, event.tenant) != (row.event_id, endpoint.tenant):
             return None
+        event = event_payloads.shown_event(api, event)
         return _delivery(endpoint, event, accepted_at_ms=record.timestamp, source=f"{spot[0]}:{spot[1]}")
     return None
 

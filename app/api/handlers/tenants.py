@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.core.model.timestamps import iso, milliseconds, timestamp
 from app.core.records.command import CreateKey, DeleteTenant, PutTenant, RevokeKey
 from app.core.records.ordered import step
 from app.core.topics.names import TopicName
+from app.core.transforms.included_fields import path_problems
 
 #: seconds that a request waits for the removal of what a deleted tenant holds, and between two looks
 _REMOVAL_S, _LOOK_S = 20.0, 0.05
@@ -30,6 +32,7 @@ _TRIES = 5
 async def create(api: ApiServices, call: ApiRequest) -> ApiResponse:
     """Register a tenant that does not exist yet."""
     body: TenantIn = call.body
+    _check_privacy(api, body.retention_days, body.redact)
     try:
         await api.command(PutTenant(_tenant(body), expected_version=0), body.id)
     except CommandRefused as error:
@@ -45,6 +48,7 @@ async def put(api: ApiServices, call: ApiRequest) -> ApiResponse:
     if body.id != call.path["id"]:
         raise invalid(FieldError(detail="is not the id of the path", pointer="/id"))
     _existing(api, body.id)
+    _check_privacy(api, body.retention_days, body.redact)
     await api.command(PutTenant(_tenant(body), call.expected_version()), body.id)
     return _answer(api, body.id)
 
@@ -57,6 +61,9 @@ async def patch(api: ApiServices, call: ApiRequest) -> ApiResponse:
         named["brand"] = _brand(named["brand"])
     if "notify_emails" in named:
         named["notify_emails"] = tuple(named["notify_emails"])
+    if "redact" in named:
+        named["redact"] = tuple(named["redact"])
+    _check_privacy(api, named.get("retention_days"), named.get("redact", ()))
     expected, tries = call.expected_version(), 0
     while True:
         tenant = _existing(api, call.path["id"])
@@ -156,7 +163,19 @@ def _tenant(body: TenantIn) -> Tenant:
         open_catalogue=body.open_catalogue,
         brand=_brand(body.brand),
         metadata=body.metadata,
+        retention_days=body.retention_days,
+        redact=tuple(body.redact),
     )
+
+
+def _check_privacy(api: ApiServices, retention_days: int | None, redact: Sequence[str]) -> None:
+    """Raise `ApiError` 422 with every problem of the days and the hidden fields of a tenant."""
+    problems = [FieldError(detail=sentence, pointer="/redact") for sentence in path_problems(redact or None)]
+    if retention_days is not None and retention_days > api.retention_days:
+        detail = f"at most {api.retention_days:g}, the days of this installation (HOOKSTREAM_RETENTION_DAYS)"
+        problems.append(FieldError(detail=detail, pointer="/retention_days"))
+    if problems:
+        raise invalid(*problems)
 
 
 def _brand(brand: BrandIn | None) -> Brand | None:
@@ -188,6 +207,8 @@ def present_tenant(api: ApiServices, tenant: Tenant) -> TenantOut:
         open_catalogue=is_open(api, tenant.id),
         brand=tenant.brand,
         metadata=tenant.metadata,
+        retention_days=tenant.retention_days,
+        redact=list(tenant.redact),
         version=tenant.version,
         created_at=iso(tenant.created_at_ms),
         updated_at=iso(tenant.updated_at_ms),

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from app.api.contract.events import StreamedEvent
+from app.api.handlers.event_payloads import shown_event
 from app.api.problems import ApiError
 from app.api.request import ApiServices, Caller
 from app.api.server.streaming import frame_of
@@ -300,6 +301,7 @@ class StreamHub:
                 return None
             if event.subject is not None and self._api.subjects.is_erased(event, record.timestamp):
                 return None
+            event = shown_event(self._api, event)
             data = msgspec.Raw(data_of(event.body, event.format))
         except MalformedEvent:
             return None

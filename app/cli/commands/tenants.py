@@ -26,9 +26,19 @@ app = typer.Typer(
     "`hookstream up` is known.",
 )
 
+#: the fields that `--clear` takes, with their empty values
+_CLEARED: dict[str, Any] = {"retention_days": None, "redact": []}
 
 LabelOption = Annotated[
     list[str] | None, typer.Option("--label", help="Label of your own: name=value. Replaces all labels. Repeatable.")
+]
+RetentionOption = Annotated[
+    int | None,
+    typer.Option(help="Days that the read model keeps its events and deliveries. Default: as for all tenants."),
+]
+RedactOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Field of events, such as customer.email, that is sent but never shown. Repeatable."),
 ]
 
 
@@ -51,6 +61,8 @@ def add(
         ),
     ] = None,
     label: LabelOption = None,
+    retention_days: RetentionOption = None,
+    redact: RedactOption = None,
     output: OutputOption = OutputFormat.table,
 ) -> None:
     """Register a tenant, or replace its settings. Events of unregistered tenants are delivered as well.
@@ -68,6 +80,8 @@ def add(
             "notify_emails": emails,
             "open_catalogue": open_catalogue,
             "metadata": labels,
+            "retention_days": retention_days,
+            "redact": redact or [],
         }
         show_one(ask(address, lambda api: _register(api, tenant_id, body)), output)
         return
@@ -83,6 +97,8 @@ def add(
                 notify_emails=emails,
                 open_catalogue=open_catalogue,
                 metadata=labels,
+                retention_days=retention_days,
+                redact=tuple(redact or ()),
             )
             await registry.call(PutTenant(tenant), tenant_id)
             return _public(registry.directory.tenants[tenant_id])
@@ -147,6 +163,11 @@ def update(
         list[str] | None, typer.Option(help="Address that is notified. Replaces all addresses. Repeatable.")
     ] = None,
     label: LabelOption = None,
+    retention_days: RetentionOption = None,
+    redact: RedactOption = None,
+    clear: Annotated[
+        list[str] | None, typer.Option(help="Field to clear: retention_days or redact. Repeatable.")
+    ] = None,
     open_catalogue: Annotated[
         bool | None,
         typer.Option(
@@ -169,8 +190,14 @@ def update(
             "notify_emails": notify_email or None,
             "metadata": pairs_of("label", label, "=") if label else None,
             "open_catalogue": open_catalogue,
+            "retention_days": retention_days,
+            "redact": redact or None,
         }
     )
+    for field in clear or ():
+        if field not in _CLEARED or field in changes:
+            raise typer.BadParameter(f"{field}: cleared are {' and '.join(_CLEARED)}, unless they are given, too")
+        changes[field] = _CLEARED[field]
     if not changes:
         raise typer.BadParameter("name at least one field to change")
     address = api_or_kafka(operator=True)
@@ -229,5 +256,6 @@ def remove(
 
 def _public(tenant: Tenant) -> dict[str, Any]:
     return {name: getattr(tenant, name) for name in Tenant.__struct_fields__} | {
-        "notify_emails": list(tenant.notify_emails)
+        "notify_emails": list(tenant.notify_emails),
+        "redact": list(tenant.redact),
     }

@@ -34,6 +34,10 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     brand: Brand | None = None
     #: labels of the operator's own
     metadata: dict[str, str] = {}
+    #: days that the read model keeps its rows; null, or more than the installation's: as long as the installation's
+    retention_days: int | None = None
+    #: paths in events' data whose values are sent and never shown
+    redact: tuple[str, ...] = ()
     #: milliseconds since the epoch; null: it exists. Of a deleted tenant nothing else remains
     deleted_at_ms: int | None = None
     created_at_ms: int = 0

@@ -138,20 +138,20 @@ class ProjectionBatch:
         self.audit: list[AuditLine] = []
         self.requests: list[CountedRequest] = []
         self.ends: list[End] = []
-        self._events: list[IndexedEvent] = []
+        self.indexed: list[IndexedEvent] = []
         self.unreadable = 0
 
     @property
     def events(self) -> list[IndexedEvent]:
         """Rows of the index of events, one for each key, in the order of the keys."""
-        return merged(self._events)
+        return merged(self.indexed)
 
     def take(self, topic: str, record: ConsumedRecord) -> None:
         """Add a record. One that cannot be decoded counts as unreadable."""
         try:
             if topic in EVENT_TOPICS:
                 if was_in_events_raw(topic, record, self._form):
-                    self._events.append(index_row(topic, record, self._form))
+                    self.indexed.append(index_row(topic, record, self._form))
             else:
                 _TAKERS[topic](self, record)
         except (Defect, ValueError, RecursionError, OverflowError):

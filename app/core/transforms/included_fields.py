@@ -39,13 +39,14 @@ def included(data: bytes, paths: tuple[str, ...]) -> bytes:
     is nested too deeply.
     """
     try:
-        return _cut(data, _tree(paths)) or b"null"
+        return _cut(data, field_tree(paths)) or b"null"
     except (ValueError, RecursionError) as error:
         raise TransformFailed("the fields of the event's data cannot be read") from error
 
 
 @lru_cache(_TREES)
-def _tree(paths: tuple[str, ...]) -> FieldTree:
+def field_tree(paths: tuple[str, ...]) -> FieldTree:
+    """The paths as a tree; paths below another path are left out."""
     root: FieldTree = {}
     whole: set[int] = set()
     for path in paths:

@@ -51,6 +51,8 @@ async def change(desk: PageContext, visit: PageRequest) -> PageResult:
             "brand": brand if any(brand.values()) else None,
             "open_catalogue": tenant.open_catalogue if tenant is not None else None,
             "metadata": endpoint_form.pairs("metadata", visit.field("metadata"), "="),
+            "retention_days": _days(visit.field("retention_days")),
+            "redact": visit.field("redact").split(),
         }
         body = body_of(TenantIn, values)
         if tenant is None:
@@ -116,6 +118,8 @@ async def _page(desk: PageContext, visit: PageRequest, *, fresh: Any = "", error
         "version": tenant.version if tenant else "",
         "brand": tenant.brand if tenant else None,
         "metadata": "\n".join(f"{name}={value}" for name, value in tenant.metadata.items()) if tenant else "",
+        "retention_days": tenant.retention_days or "" if tenant else "",
+        "redact": "\n".join(tenant.redact) if tenant else "",
     }
     values: dict[str, Any] = {
         "id": id_,
@@ -128,6 +132,13 @@ async def _page(desk: PageContext, visit: PageRequest, *, fresh: Any = "", error
     if error is not None:
         values["errors"] = endpoint_form.errors(error)
     return TemplatePage(template="tenant.html", values=values, status=error.status if error is not None else 200)
+
+
+def _days(text: str) -> int | None:
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise invalid(FieldError(detail="a number of days", pointer="/retention_days"))
+    return int(text) if text else None
 
 
 def _mails(text: str) -> list[str]:

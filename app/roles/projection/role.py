@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -22,6 +23,7 @@ from app.core.offsets.partitions import CommittedOffset, PartitionId
 from app.core.offsets.progress import PartitionProgress, RoleReport
 from app.core.readmodel.batch import TOPICS, ProjectionBatch
 from app.core.readmodel.event_index import RawEventFormat
+from app.core.readmodel.tenant_rules import TenantRules, restrict
 from app.core.records.audit import TENANT_DELETED
 from app.core.topics.declarations import Topics
 from app.core.topics.names import TopicName
@@ -62,6 +64,7 @@ class ProjectionRole:
         topics: Topics,
         clock: Clock,
         meter: Meter,
+        rules: TenantRules,
         retention_days: float,
         max_event_bytes: int,
     ) -> None:
@@ -69,6 +72,7 @@ class ProjectionRole:
         self._store = store
         self._clock = clock
         self._meter = meter
+        self._rules = rules
         self._retention_ms = retention_days * _DAY_MS
         self._form = RawEventFormat(topics.name(TopicName.EVENTS_RAW), max_event_bytes)
         self._logical = {topics.name(name): name for name in TOPICS}
@@ -265,6 +269,7 @@ class ProjectionRole:
             for record in records:
                 batch.take(self._logical[place[0]], record)
             moved[place] = OffsetAdvance(begin, records[-1].offset + 1, max(record.timestamp for record in records))
+        restrict(batch, self._rules)
         return batch, moved
 
     def _by_name(self, moved: Mapping[PartitionId, OffsetAdvance]) -> dict[PartitionId, OffsetAdvance]:
@@ -326,17 +331,26 @@ class ProjectionRole:
         self._prune_now.clear()
 
     async def _remove_tenants(self) -> None:
-        """Remove the rows of deleted tenants, in small steps."""
+        """Remove the rows of deleted tenants, and old rows of tenants with days of their own, in small steps."""
         for tenant, until_ms in self._deleted.due(self._clock.now_ms()):
-            removed = _PRUNED
-            while removed == _PRUNED:
-                try:
-                    removed = await self._store.remove_tenant(tenant, until_ms, limit=_PRUNED)
-                except Unavailable as error:
-                    logger.warning("projection.tenant_not_removed", tenant=tenant, reason=str(error))
-                    return
-                if removed:
-                    await self._clock.sleep(_GATHER_S)
+            if not await self._remove(tenant, partial(self._store.remove_tenant, tenant, until_ms, limit=_PRUNED)):
+                return
+        for tenant, before_ms in self._rules.limited():
+            if not await self._remove(tenant, partial(self._store.remove_old, tenant, before_ms, limit=_PRUNED)):
+                return
+
+    async def _remove(self, tenant: str, step: Callable[[], Awaitable[int]]) -> bool:
+        """Repeat a step until nothing is left; False: the database is not reachable."""
+        removed = _PRUNED
+        while removed >= _PRUNED:
+            try:
+                removed = await step()
+            except Unavailable as error:
+                logger.warning("projection.tenant_not_removed", tenant=tenant, reason=str(error))
+                return False
+            if removed:
+                await self._clock.sleep(_GATHER_S)
+        return True
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat until the database is reachable."""

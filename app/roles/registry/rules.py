@@ -20,6 +20,7 @@ from app.core.model.event_types import EventType, is_event_type
 from app.core.model.receiver_auth import MASK, MutualTls, auth_conflict, secret_in
 from app.core.model.shape_problems import shape_problems
 from app.core.model.tenant import ApiKey, Brand, Tenant
+from app.core.transforms.included_fields import path_problems
 
 #: not `.` or `..`, which clients remove from paths
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,128}")
@@ -64,7 +65,20 @@ def tenant_problems(tenant: Tenant, profiles: Collection[str]) -> list[str]:
         if not is_address(address):
             problems.append(f"notify_emails: {address[:80]!r} is not an e-mail address")
     problems += [f"metadata: {sentence}" for sentence in _metadata_problems(tenant.metadata)]
+    problems += _privacy_problems(tenant)
     return problems + (_brand_problems(tenant.brand) if tenant.brand else [])
+
+
+def _privacy_problems(tenant: Tenant) -> Iterator[str]:
+    least, most = limits.TENANT_RETENTION
+    if tenant.retention_days is not None and not least <= tenant.retention_days <= most:
+        yield f"retention_days: {least} to {most}"
+    if len(tenant.redact) > limits.REDACTED:
+        yield f"redact: at most {limits.REDACTED} paths"
+    elif any(len(path) > limits.INCLUDED_PATH for path in tenant.redact):
+        yield f"redact: paths have at most {limits.INCLUDED_PATH} characters"
+    else:
+        yield from (f"redact: {sentence}" for sentence in path_problems(tenant.redact or None))
 
 
 def _metadata_problems(metadata: Mapping[str, str]) -> Iterator[str]:

@@ -42,7 +42,7 @@ from app.ports.cluster import ClusterInspector
 from app.profiles.catalog import load_catalogue
 from app.profiles.requests import RequestBuilder
 from app.roles.replay.role.dry_run import DryRun
-from app.runtime.build.projection import read_store
+from app.runtime.build.projection import tenant_read_store
 from app.runtime.build.replay import replay_sources
 from app.runtime.build.shared import ListenAddress, Shared
 from app.runtime.group_names import pull_group_of
@@ -77,10 +77,9 @@ def api_role(shared: Shared) -> ApiRole:
 
 @asynccontextmanager
 async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
-    settings, topics, keyring, past = shared.settings, shared.topics, shared.keyring, replay_sources(shared)
-    commands, ends = _commands(shared), _ends(shared)
-    reads = read_store(settings, shared.dependencies.of("database_reads"))
-    records, pulls = KafkaRecordReader(shared.clients, client_id=_CLIENT), _pulls(shared)
+    settings, keyring, past, pulls = shared.settings, shared.keyring, replay_sources(shared), _pulls(shared)
+    commands, ends, records = _commands(shared), _ends(shared), KafkaRecordReader(shared.clients, client_id=_CLIENT)
+    reads = tenant_read_store(settings, shared.feed, shared.clock, shared.dependencies.of("database_reads"))
     try:
         await commands.start()
         await ends.start()
@@ -98,7 +97,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             keyring=keyring,
             minter=RandomTokens(),
             clock=shared.clock,
-            topics=topics,
+            topics=shared.topics,
             builder=RequestBuilder(keyring.open, settings.time_scale, keyring.signer),
             catalogue=load_catalogue(EVENT_TYPES),
             partition_for=shared.producer.partition_for,
@@ -108,6 +107,7 @@ async def _services(shared: Shared) -> AsyncIterator[ApiServices]:
             tokens=_tokens(settings, keyring),
             subjects=shared.subjects,
             public_url=settings.public_url or "",
+            retention_days=settings.retention_days,
             allow_http=settings.allow_http,
             egress_ips=settings.egress_ips,
             tracer=shared.tracer,

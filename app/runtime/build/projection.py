@@ -14,12 +14,15 @@ from app.adapters.sql.database import Database
 from app.adapters.sql.migrate import is_usable, revision
 from app.adapters.sql.projection_store import SqlProjectionStore
 from app.adapters.sql.read_store import SqlReadStore
+from app.adapters.sql.tenant_read_store import TenantReadStore
 from app.core.errors import Unavailable
 from app.core.readmodel.batch import TOPICS
+from app.core.readmodel.tenant_rules import TenantRules
 from app.core.topics.declarations import Topics
 from app.ports.clock import Clock
 from app.ports.dependencies import Dependency
 from app.ports.metrics import Meter
+from app.ports.registry import DirectoryFeed
 from app.roles.projection.role import ProjectionRole
 from app.settings import Settings
 
@@ -34,6 +37,18 @@ def database_of(settings: Settings, status: Dependency | None = None) -> Databas
     return Database(url, settings.data_dir, status=status)
 
 
+def _tenant_rules(feed: DirectoryFeed, clock: Clock) -> TenantRules:
+    """The rules of tenants, as the feed has them."""
+    return TenantRules(lambda: feed.directory.tenants, clock.now_ms)
+
+
+def tenant_read_store(
+    settings: Settings, feed: DirectoryFeed, clock: Clock, status: Dependency | None = None
+) -> SqlReadStore:
+    """A store that shows of each tenant's rows those that its rules allow. The caller closes it."""
+    return TenantReadStore(database_of(settings, status), _tenant_rules(feed, clock))
+
+
 def read_store(settings: Settings, status: Dependency | None = None) -> SqlReadStore:
     """A store that reads the read model. The caller closes it."""
     return SqlReadStore(database_of(settings, status))
@@ -44,6 +59,7 @@ def projection_role(
     clients: KafkaClients,
     topics: Topics,
     group: str,
+    feed: DirectoryFeed,
     clock: Clock,
     meter: Meter,
     status: Dependency | None = None,
@@ -65,6 +81,7 @@ def projection_role(
         topics=topics,
         clock=clock,
         meter=meter,
+        rules=_tenant_rules(feed, clock),
         retention_days=settings.retention_days,
         max_event_bytes=settings.max_event_bytes,
     )

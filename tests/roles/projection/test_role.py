@@ -10,8 +10,10 @@ import pytest
 
 from app.adapters.telemetry.metrics import PrometheusMeter
 from app.core.errors import LogMoved, Unavailable
+from app.core.model.tenant import Tenant
 from app.core.offsets.log_moves import LogMove, LogMoveKind
 from app.core.readmodel.batch import TOPICS as PROJECTED
+from app.core.readmodel.tenant_rules import TenantRules
 from app.core.records.audit import TENANT_DELETED, action, encode
 from app.core.topics.names import TopicName
 from app.roles.projection.role import ProjectionRole
@@ -38,6 +40,7 @@ class Stage:
         self.store = MemoryProjection()
         self.group = MemoryGroup(self.log, [f"p.{name}" for name in PROJECTED], self.clock)
         self.meter = PrometheusMeter()
+        self.tenants: dict[str, Tenant] = {}
         self.begin()
 
     def begin(self) -> None:
@@ -49,6 +52,7 @@ class Stage:
             topics=TOPICS,
             clock=self.clock,
             meter=self.meter,
+            rules=TenantRules(lambda: self.tenants, self.clock.now_ms),
             retention_days=1,
             max_event_bytes=1_000,
         )
@@ -251,3 +255,19 @@ async def test_a_new_process_removes_rows_of_tenants_that_were_deleted_before(st
     await stage.start()
     await stage.turn(70)
     assert stage.store.removed and stage.store.removed[0] == ("acme", 60_005)
+
+
+async def test_old_rows_of_a_tenant_with_days_of_its_own_are_neither_written_nor_kept(stage: Stage) -> None:
+    stage.tenants["acme"] = Tenant(id="acme", retention_days=1)
+    await stage.start()
+    await stage.attempted(1)  # at the time of the fakes
+    await stage.turn()
+    assert len(stage.store.written) == 1
+    await stage.turn(3 * 86_400)
+    assert [tenant for tenant, _ in stage.store.outdated][:2] == ["acme", "acme"], "again at once while there is more"
+    assert all(before_ms % 3_600_000 == 0 for _, before_ms in stage.store.outdated)
+    value = msgspec.json.encode(attempt(delivery(2), BEGUN_MS))
+    record = await stage.log.append("p.attempts", key=b"ep_1", value=value, partition=0)
+    assert record is not None
+    await stage.turn()
+    assert len(stage.store.written) == 2, "a record is as old as its timestamp says"
