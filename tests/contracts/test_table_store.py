@@ -83,6 +83,27 @@ def test_a_key_takes_at_most_64_bytes_on_disk_and_is_there_after_a_restart(tmp_p
     close(again)
 
 
+def test_a_store_that_is_opened_again_forgets_nothing_and_uses_the_shared_memory(
+    tmp_path: Path, own_memory: SharedMemory
+) -> None:
+    names = [b"%016d" % number for number in range(3_000)]
+
+    def rewrite(made: BatchTable) -> None:
+        for partition in range(2):
+            made.write(partition, {name: value(number) for number, name in enumerate(names)})
+            made.data._db_for_partition(partition).flush()
+
+    for life in range(3):
+        made = table(app(tmp_path))
+        rewrite(made)
+        for partition in range(2):  # a file of another life and one of this one become one file
+            made.data._db_for_partition(partition).compact_range(None, None)
+            missing = [name for name in names if made.read(partition, name) is None]
+            assert not missing, f"life {life}, partition {partition}: {len(missing)} keys are lost"
+        assert own_memory.cache.get_usage() > 0, f"life {life}: blocks are in a cache that nobody bounds"
+        close(made)
+
+
 def test_all_stores_of_a_process_share_their_memory(tmp_path: Path) -> None:
     tables = [table(app(tmp_path / name), name) for name in TABLES]
     for each in tables:

@@ -8,6 +8,7 @@ share one cache, indexes included, and one budget for write buffers.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import rocksdict
@@ -49,6 +50,23 @@ class StoreOptions(RocksDBOptions):
         """`ttl_s`: seconds after which an entry may be dropped; None: never."""
         super().__init__(ttl=ttl_s, use_rocksdict=True)
         self._shared = shared_memory()
+
+    def open(self, path: Path, *, read_only: bool = False) -> Any:
+        """Open the store in a folder, new or not, with these options.
+
+        rocksdict opens a store that exists with the options in its folder, unless column families are given: with a
+        cache of 8 MiB of its own, and with the filter of an earlier TTL inside of the present one. That filter takes
+        the end of a value for its time, and drops whatever seems to be too old.
+        """
+        access = rocksdict.AccessType
+        store = rocksdict.Rdict(
+            str(path),
+            options=self.as_options(),
+            column_families={"default": self.as_options()},
+            access_type=access.read_write() if self.ttl is None else access.with_ttl(self.ttl),
+        )
+        store.set_read_options(rocksdict.ReadOptions())
+        return store
 
     def as_options(self) -> Any:
         """See `RocksDBOptions`."""
