@@ -50,6 +50,7 @@ def offer(stage: Stage, event_id: str, endpoint: str = "puller", **fields: Any) 
         mode="live",
         created_at="2026-01-01T00:00:00Z",
         body=fields.pop("body", b'{"type":"a.b","id":"%b","data":{"n": 1}}' % event_id.encode()),
+        **fields,
     )
     headers = delivery_record.encode(delivery)
     key = endpoint.encode()
@@ -87,6 +88,18 @@ async def test_an_event_is_what_a_push_would_have_been(stage: Stage) -> None:
     assert event["headers"]["webhook-id"] == "e1" and event["headers"]["webhook-signature"].startswith("v1,")
     (event,) = (await stage.ask("pulls.events", of="puller", format="text"))["data"]
     assert '"data":{"n": 1}' in event["body"], "byte for byte"
+
+
+async def test_an_event_that_has_expired_in_the_log_is_passed_over_without_its_body(stage: Stage) -> None:
+    now_ms = stage.clock.now_ms()
+    offer(stage, "late", expires_at_ms=now_ms)
+    offer(stage, "in-time", expires_at_ms=now_ms + 3_600_000)
+    page = await stage.ask("pulls.events", of="puller")
+    assert [(each["id"], (each["error"] or {}).get("reason")) for each in page["data"]] == [
+        ("late", "expired"),
+        ("in-time", None),
+    ]
+    assert page["data"][0]["body"] is None and page["data"][0]["headers"] == {}
 
 
 async def test_a_wait_ends_with_the_next_event_or_in_time(stage: Stage) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app.core import default_ports
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
@@ -48,3 +50,9 @@ def broken(path: Path) -> Iterator[str]:
 @each_document
 def test_links_lead_somewhere(path: Path) -> None:
     assert not list(broken(path))
+
+
+@each_document
+def test_recipes_ask_the_api_at_its_port(path: Path) -> None:
+    ports = re.findall(r"localhost:(\d+)/v1/", path.read_text(encoding="utf-8"))
+    assert set(ports) <= {str(default_ports.API)}

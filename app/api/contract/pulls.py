@@ -17,7 +17,7 @@ class PulledError(msgspec.Struct, frozen=True, kw_only=True):
     """Why an event has no body."""
 
     #: unrepresentable: the format cannot carry the data; transform_failed: the endpoint's transform has no result;
-    #: erased: the event's subject was erased
+    #: erased: the event's subject was erased; expired: its `expires_at` has come
     reason: str
     detail: str
 

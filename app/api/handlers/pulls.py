@@ -24,7 +24,7 @@ from app.core.model.endpoint import Endpoint
 from app.core.model.timestamps import iso
 from app.core.pull_cursor import BadCursor, LogPosition, cursor_text, read_cursor
 from app.core.records import delivery as delivery_record
-from app.core.records.attempt import ERASED
+from app.core.records.attempt import ERASED, EXPIRED
 from app.core.topics.names import TopicName
 from app.ports.consumer import Record
 
@@ -175,6 +175,8 @@ def _event(
         opened = delivery if delivery.sealed is None or delivery.omitted else api.subjects.open(delivery)
         if opened is None:
             error = PulledError(reason=ERASED, detail="the subject of the event was erased")
+        elif delivery.has_expired(now_ms):
+            error = PulledError(reason=EXPIRED, detail="the event's expires_at has come")
         else:
             request = api.builder.request(opened, endpoint, api.builder.prepared(endpoint, now_ms), now_ms)
             headers, size = dict(request.headers), len(request.body)

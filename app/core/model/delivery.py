@@ -75,6 +75,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     #: no attempt from then on, in milliseconds since the epoch; None: it does not expire
     expires_at_ms: int | None = None
 
+    def has_expired(self, now_ms: int) -> bool:
+        """Whether nobody receives it any more: `expires_at` has come, and it is no manual retry."""
+        return self.expires_at_ms is not None and self.manual is None and now_ms >= self.expires_at_ms
+
     @property
     def wanted_at_ms(self) -> int:
         """When the receiver should have it: as soon as it is accepted, or at its `deliver_at`. 0: unknown."""

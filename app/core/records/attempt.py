@@ -23,6 +23,8 @@ AVAILABLE = "available"
 DISCARDED = "discarded"
 #: result and reason of a dead delivery whose subject was erased
 ERASED = "erased"
+#: reason of a dead delivery whose event has expired; its endpoint is not to blame for it
+EXPIRED = "expired"
 #: bytes of a response body that an attempt record may have, raw and as JSON
 BODY_LIMIT = 2048
 #: which part of a response was cut to fit

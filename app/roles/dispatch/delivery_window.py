@@ -17,11 +17,6 @@ from app.core.model.delivery import Delivery
 _MAX_AHEAD_MS = round(limits.DELIVER_AHEAD_S * 1000)
 
 
-def has_expired(delivery: Delivery, now_ms: int) -> bool:
-    """Whether no attempt may begin any more."""
-    return delivery.expires_at_ms is not None and delivery.manual is None and now_ms >= delivery.expires_at_ms
-
-
 def scheduled_ms(delivery: Delivery, now_ms: int) -> int | None:
     """When the delivery has to return, in milliseconds since the epoch; None: an attempt may begin now."""
     begin_ms = delivery.deliver_at_ms

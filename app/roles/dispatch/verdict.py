@@ -10,11 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from app.core.model.http_exchange import HttpOutcome, HttpReply
+from app.core.records.attempt import EXPIRED
 from app.profiles.policy import RetryPolicy
 from app.roles.dispatch.schedule import delay_s, due_at_ms, retry_after_s
-
-#: the reason of a delivery whose event has expired; its endpoint is not to blame for it
-EXPIRED = "expired"
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered"):

@@ -11,7 +11,7 @@ import pytest
 from app.core import limits, outcomes
 from app.core.records import ordered
 from app.core.topics.names import TopicName
-from app.roles.dispatch.delivery_window import has_expired, scheduled_ms
+from app.roles.dispatch.delivery_window import scheduled_ms
 from tests.fakes.sender import reply
 from tests.roles.dispatch.dispatch_stage import Stage, delayed, rung, url_of
 
@@ -149,4 +149,4 @@ async def test_a_time_that_no_event_may_have_waits_within_the_ladder_and_never_s
     (waiting,) = await stage.log.seen(rung("8h"), 1)
     assert delayed(waiting).due_at_ms == stage.clock.now_ms() + limits.DELIVER_AHEAD_S * 1000
     assert scheduled_ms(delayed(waiting), stage.clock.now_ms()) is not None
-    assert not has_expired(delayed(waiting), stage.clock.now_ms())
+    assert not delayed(waiting).has_expired(stage.clock.now_ms())

@@ -20,7 +20,7 @@ from app.core.model.delivery import Delivery
 from app.core.model.endpoint import Endpoint
 from app.core.model.http_exchange import NOT_SENT, HttpFailure, HttpOutcome, HttpRequest, HttpTiming
 from app.core.model.timestamps import iso
-from app.core.records.attempt import ERASED
+from app.core.records.attempt import ERASED, EXPIRED
 from app.core.subjects import LEFT_OUT, SubjectVault
 from app.ports.clock import Clock, Randomness
 from app.ports.http import Sender
@@ -32,12 +32,12 @@ from app.profiles.requests import RequestBuilder
 from app.roles.dispatch import objectives
 from app.roles.dispatch.attempts import APPENDED, trigger_of
 from app.roles.dispatch.circuit import was_answered
-from app.roles.dispatch.delivery_window import has_expired, scheduled_ms
+from app.roles.dispatch.delivery_window import scheduled_ms
 from app.roles.dispatch.role.hindrance_backoff import HindranceBackoff
 from app.roles.dispatch.role.in_flight import InFlightRequests
 from app.roles.dispatch.role.settler import OpenDelivery, Settler
 from app.roles.dispatch.transform_pace import TransformPace
-from app.roles.dispatch.verdict import EXPIRED, Verdict, judge, result_of
+from app.roles.dispatch.verdict import Verdict, judge, result_of
 from app.roles.dispatch.wait_limits import next_look_ms, wait_limit_ms
 
 logger = structlog.get_logger(__name__)
@@ -129,7 +129,7 @@ class DeliverySender:
     def _is_time(self, work: OpenDelivery, endpoint: Endpoint) -> bool:
         """Whether an attempt may begin now; if not, the delivery is deferred, or ends as expired."""
         delivery, now_ms = work.delivery, self._clock.now_ms()
-        if has_expired(delivery, now_ms):
+        if delivery.has_expired(now_ms):
             error = f"the event expired at {iso(delivery.expires_at_ms or 0)}"
             self._settler.end(work, endpoint, "dead", EXPIRED, error)
             return False

@@ -17,7 +17,7 @@ from app.core.model.http_exchange import HttpOutcome
 from app.core.offsets.partitions import OpenPartition, PartitionId
 from app.core.records import attempt as attempt_record
 from app.core.records import delivery as delivery_record
-from app.core.records.attempt import ERASED, SUPERSEDED, Attempt, AttemptState
+from app.core.records.attempt import ERASED, EXPIRED, SUPERSEDED, Attempt, AttemptState
 from app.core.records.headers import RecordHeader
 from app.core.records.ordered import SettledAs, comes_back, settlement
 from app.core.topics.declarations import Topics
@@ -32,7 +32,7 @@ from app.roles.dispatch.ordered_deliveries import OrderedDeliveries, is_ordered
 from app.roles.dispatch.role.attempt_log import AttemptLog
 from app.roles.dispatch.role.dead_letter_log import DeadLetterLog
 from app.roles.dispatch.signals import SignalEncoder
-from app.roles.dispatch.verdict import EXPIRED, Dead, Delivered, RetryAt, Verdict
+from app.roles.dispatch.verdict import Dead, Delivered, RetryAt, Verdict
 
 logger = structlog.get_logger(__name__)
 
