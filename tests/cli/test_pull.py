@@ -76,6 +76,7 @@ async def test_once_prints_what_is_there_and_commits_it(stage: Stage) -> None:
 
 
 async def test_it_waits_for_events_and_ends_with_ctrl_c(stage: Stage) -> None:
+    stage.clock.auto = False  # a wait ends with an event, and not with a jump of the clock
     process = await started(stage)
     assert process.stdout is not None and process.stderr is not None
     async with asyncio.timeout(PATIENCE_S):

@@ -240,6 +240,7 @@ async def test_every_page_is_accessible(shared: Service, look: str) -> None:
             "event-types/ping",
             "events",
             "events/new",
+            "filters",
             "audit",
             "declare-event-type",
         ]

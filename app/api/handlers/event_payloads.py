@@ -34,6 +34,8 @@ _DEAD_SEARCHED = 50_000
 
 UNKNOWN = "the coordinates of the event in Kafka are unknown"
 REJECTED = "the record is not a valid event; `hookstream events rejected` shows where it is"
+#: in place of an explanation, which may quote a hidden value
+HIDDEN_VALUES = "the event does not meet this condition; its values are not shown, because the tenant hides fields"
 HAS_HIDDEN_FIELDS = "built from the event with the tenant's hidden fields replaced; the receiver got their values"
 GONE = "Kafka no longer has the event (retention of events.raw), or its subject was erased"
 

@@ -40,8 +40,6 @@ _SEARCHED = 50_000
 _PATTERNS = 5
 #: steps of filters that an explanation evaluates
 _FILTER_STEPS = 200_000
-#: in place of an explanation, which may quote a hidden value
-_HIDDEN_VALUES = "the event does not meet this condition; its values are not shown, because the tenant hides fields"
 _searches = Turnstile("search", at_once=2, wait_s=30.0)
 
 
@@ -306,7 +304,7 @@ def _endpoints(api: ApiServices, traced: _Trace) -> list[EventEndpoint]:
         if endpoint.id not in received:
             failed = _failed(verdicts, endpoint) if endpoint.id in matched else None
             if failed is not None and is_redacted:
-                failed = msgspec.structs.replace(failed, explanation=_HIDDEN_VALUES)
+                failed = msgspec.structs.replace(failed, explanation=event_payloads.HIDDEN_VALUES)
             why = match_reason.why(
                 endpoint,
                 matched,

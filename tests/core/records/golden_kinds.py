@@ -168,6 +168,7 @@ def _deliveries() -> Iterator[Kind]:
     yield Kind("deliveries", "again", lambda: _stored(_delivery()), _read_delivery)
     yield Kind("deliveries", "sealed", lambda: _stored(_delivery(body=b"\0sealed", omitted=0)), _read_delivery)
     yield Kind("deliveries.delay", "waiting", lambda: _stored(_delivery(manual=None)), _read_delivery)
+    yield Kind("deliveries.pull", "available", lambda: _stored(_delivery()), _read_delivery)
     died = (("reason", b"exhausted"), ("last-result", b"http_5xx"), ("last-status", b"500"), ("died-at", b"17"))
     yield Kind("deliveries.dead", "dead", lambda: _stored(_delivery(), *died), _read_delivery)
     yield Kind("deliveries.dead", "parked", lambda: _stored(_delivery(), *PARKED), _read_delivery)
