@@ -76,7 +76,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None = None
 
     def has_expired(self, now_ms: int) -> bool:
-        """Whether nobody receives it any more: `expires_at` has come, and it is no manual retry."""
+        """Whether its time is over: `expires_at` has come, and it is not a manual retry."""
         return self.expires_at_ms is not None and self.manual is None and now_ms >= self.expires_at_ms
 
     @property

@@ -69,11 +69,11 @@ def _read(text: str) -> dict[str, Any]:
 async def _rows(desk: PageContext, visit: PageRequest, conditions: dict[str, Any]) -> list[TrialRow]:
     query = {"limit": _EVENTS}
     page = await event_listing.page(desk.api, msgspec.structs.replace(visit.call(), query=query))
-    found = await events_at(desk.api, [(each.partition, each.offset) for each in page.data])
+    stored = await events_at(desk.api, [(each.partition, each.offset) for each in page.data])
     filters, rows = CompiledFilters(), []
     is_redacted = bool(hidden_fields(desk.api, visit.caller.tenant))
     for each in page.data:
-        read = found.get((each.partition, each.offset))
+        read = stored.get((each.partition, each.offset))
         if read is None or (read[0].tenant, read[0].mode) != (visit.caller.tenant, visit.caller.mode):
             rows.append(TrialRow(event=each, matches=None))
             continue
