@@ -50,6 +50,8 @@ _PATH = {
     "name": "The event type's name, such as `recording.created`.",
     "key": "The key's id (not the key itself).",
 }
+#: reads whose answer depends on the state of the object: 409 is possible
+_STATEFUL_READS = {"events.get", "pulls.events", "pulls.committed"}
 _PROBLEMS = {
     400: "The request could not be parsed: its JSON, a parameter or a header.",
     401: "The key is missing, invalid, expired or revoked.",
@@ -274,7 +276,7 @@ def _possible_problems(route: Route) -> list[int]:
         statuses |= {401, 403}
     if "{" in route.path:
         statuses |= {404}
-    if route.method != "GET" or route.name == "events.get":
+    if route.method != "GET" or route.name in _STATEFUL_READS:
         statuses |= {409}
     if _is_conditional(route):
         statuses |= {412}
