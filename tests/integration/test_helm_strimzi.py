@@ -27,7 +27,7 @@ def acl(right: Right) -> dict[str, Any]:
     """A right, as Strimzi spells it."""
     resource = {"type": RESOURCES[right.resource]}
     if right.resource != "cluster":
-        resource |= {"name": right.name, "patternType": "literal"}
+        resource |= {"name": right.name, "patternType": "prefix" if right.pattern == "prefixed" else "literal"}
     return {"resource": resource, "operations": list(right.operations), "host": "*"}
 
 

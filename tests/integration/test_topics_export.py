@@ -101,12 +101,19 @@ def test_terraform_reads_the_topics() -> None:
 @pytest.mark.parametrize("users", ["hook-{role}", AWKWARD])
 def test_terraform_reads_the_rights(users: str) -> None:
     read = [attributes for kind, attributes in parsed(rights_export.terraform(RIGHTS, users)) if kind == "kafka_acl"]
-    granted = {(literal(each["acl_principal"]), each["resource_name"], each["acl_operation"]) for each in read}
+    granted = {
+        (
+            literal(each["acl_principal"]),
+            each["resource_pattern_type_filter"],
+            each["resource_name"],
+            each["acl_operation"],
+        )
+        for each in read
+    }
     assert granted == {
-        (f"User:{user}", right.name, operation)
+        (f"User:{user}", right.pattern.title(), right.name, operation)
         for user, rights in merged(RIGHTS, users).items()
         for right in rights
         for operation in right.operations
     }
     assert all((each["acl_host"], each["acl_permission_type"]) == ("*", "Allow") for each in read)
-    assert {each["resource_pattern_type_filter"] for each in read} == {"Literal"}
