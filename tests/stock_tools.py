@@ -17,7 +17,7 @@ _PROGRAM = Path(__file__).with_name("StockTools.java")
 _STAND_IN = r"""#!/bin/sh
 { printf '%s' "${0##*/}"; for word; do printf '\037%s' "$word"; done; echo; } >>"$COMMANDS"
 """
-_RESOURCE = re.compile(r"resourceType=(\w+), name=(.+), patternType=LITERAL\)")
+_RESOURCE = re.compile(r"resourceType=(\w+), name=(.+), patternType=(?:LITERAL|PREFIXED)\)")
 _ENTRY = re.compile(r"\(principal=User:(.+), host=\*, operation=(\w+), permissionType=ALLOW\)")
 
 

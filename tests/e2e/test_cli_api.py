@@ -249,7 +249,7 @@ async def _until_ready(up: asyncio.subprocess.Process) -> None:
         ("endpoints add --mode", ["live", "test"]),
         ("endpoints add --events user.*,bot.d", ["user.*,bot.done"]),
         ("endpoints add --profile b", ["bota"]),
-        ("keys create --scope", ["read", "write"]),
+        ("keys create --scope", ["read", "write", "pull"]),
         ("endpoints rot", ["rotate-secret", "rotate-key"]),
     ],
 )
