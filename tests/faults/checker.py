@@ -245,7 +245,9 @@ def _attempts(verdict: Verdict, target: Target, hits: Sequence[Hit], seen: Seen)
         numbers[hit.event_id].add(hit.attempt)
     told: dict[str, dict[int, str]] = defaultdict(dict)
     for each in seen.attempts:
-        if each["endpoint_id"] == target.endpoint:
+        if (
+            each["endpoint_id"] == target.endpoint and each["result"] != ASIDE
+        ):  # it has the number of the attempt before
             told[each["event_id"]][each["attempt"]] = f"{each['result']}: {each.get('error') or ''}"
     late = 0
     for event, made in numbers.items():

@@ -315,3 +315,13 @@ def test_an_attempt_without_an_access_token_reaches_no_receiver() -> None:
     assert judge(seen, targets, hits, windows).broken
     seen.attempts[1]["result"] = "token"
     assert judge(seen, targets, hits, windows).broken == []
+
+
+def test_a_delivery_that_is_parked_after_an_attempt_hides_nothing_of_it() -> None:
+    seen, targets, hits, windows = story()
+    seen.attempts[1]["error"] = "no connection within 1 s"
+    parked = attempt("e2", "parked")
+    parked["result"] = "paused"
+    seen.attempts.insert(2, parked)
+    hits.pop(1)
+    assert judge(seen, targets, hits, windows).broken == []
