@@ -20,6 +20,9 @@ from app.embedded.broker.broker import EmbeddedBroker
 from app.embedded.broker.jars import default_cache
 from tests.postgres import Postgres
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No test judges by the clock: a slow machine makes no example wrong.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
