@@ -23,6 +23,7 @@ from app.ports.pulls import PullCommit
 from tests.api.read_stage import Stage
 from tests.dashboard.stage import READ_ONLY, open_stage
 from tests.fakes.clock import settle
+from tests.fakes.pulled_delivery import append_pulled
 from tests.patience import PATIENCE_S
 
 HERE = crc32(b"puller") % 2
@@ -41,20 +42,8 @@ def pull(stage: Stage, id_: str = "puller", **fields: Any) -> Endpoint:
 
 def offer(stage: Stage, event_id: str, endpoint: str = "puller", **fields: Any) -> None:
     """A record that dispatch has appended."""
-    delivery = Delivery(
-        id=f"dlv_{event_id}",
-        endpoint_id=endpoint,
-        event_id=event_id,
-        event_type="a.b",
-        tenant=fields.pop("tenant", "acme"),
-        mode="live",
-        created_at="2026-01-01T00:00:00Z",
-        body=fields.pop("body", b'{"type":"a.b","id":"%b","data":{"n": 1}}' % event_id.encode()),
-        **fields,
-    )
-    headers = delivery_record.encode(delivery)
-    key = endpoint.encode()
-    stage.log.put(TopicName.DELIVERIES_PULL, key=key, value=delivery.body, headers=headers, partition=HERE)
+    body = fields.pop("body", b'{"type":"a.b","id":"%b","data":{"n": 1}}' % event_id.encode())
+    append_pulled(stage.log, event_id, endpoint, body, partition=HERE, **fields)
 
 
 def ids(page: Any) -> list[str]:
@@ -302,18 +291,7 @@ async def test_a_stream_has_events_beats_and_an_end() -> None:
 
             assert b"event: ready" in await frame()
             served.log.put(TopicName.DELIVERIES_PULL, key=b"ep_1", value=b"", partition=0)
-            copy = Delivery(
-                id="d",
-                endpoint_id="ep_1",
-                event_id="e1",
-                event_type="a.b",
-                tenant="acme",
-                mode="live",
-                created_at="",
-                body=b'{"type":"a.b",\n"data":{\r\n"n":1}}',
-            )
-            headers = delivery_record.encode(copy)
-            served.log.put(TopicName.DELIVERIES_PULL, key=b"ep_1", value=copy.body, headers=headers, partition=0)
+            append_pulled(served.log, "e1", "ep_1", b'{"type":"a.b",\n"data":{\r\n"n":1}}', partition=0)
             message = await frame()
             lines = [line.removeprefix(b"data: ") for line in message.splitlines() if line.startswith(b"data: ")]
             assert json.loads(b"\n".join(lines))["body"]["data"] == {"n": 1}

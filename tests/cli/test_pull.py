@@ -11,10 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from app.core.model.delivery import Delivery
-from app.core.records import delivery as delivery_record
-from app.core.topics.names import TopicName
 from tests.dashboard.stage import KEYS, Stage, open_stage
+from tests.fakes.pulled_delivery import append_pulled
 from tests.patience import PATIENCE_S
 
 
@@ -27,18 +25,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 def offer(stage: Stage, *names: str) -> None:
     for name in names:
-        delivery = Delivery(
-            id=f"dlv_{name}",
-            endpoint_id="ep_1",
-            event_id=name,
-            event_type="a.b",
-            tenant="acme",
-            mode="live",
-            created_at="2026-01-01T00:00:00Z",
-            body=b'{"type":"a.b","data":1}',
-        )
-        headers = delivery_record.encode(delivery)
-        stage.log.put(TopicName.DELIVERIES_PULL, key=b"ep_1", value=delivery.body, headers=headers, partition=0)
+        append_pulled(stage.log, name, "ep_1", b'{"type":"a.b","data":1}', partition=0)
 
 
 async def started(stage: Stage, *words: str) -> asyncio.subprocess.Process:
