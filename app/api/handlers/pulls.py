@@ -3,8 +3,8 @@
 Rules of this file
 - A position is one of the endpoint's partition of deliveries.pull, which it shares with other endpoints. A request
   examines a bounded number of records, and answers with the position that it has reached, with or without events.
-- Where the partition has changed, because deliveries.pull has more partitions than before, the log that the receiver
-  has begun is read to its end first.
+- If the endpoint's partition has changed, because partitions were added to deliveries.pull, the receiver first reads
+  its former partition to the end.
 - A record whose body cannot be built any more, because settings have changed, is an event with an error.
 """
 

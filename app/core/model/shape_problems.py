@@ -12,7 +12,7 @@ import msgspec.inspect
 
 _MOST = 20
 _PLACE = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
-#: msgspec's sentence on a value that is none of those that a field may have
+#: msgspec's error for a value outside of the allowed ones
 _NO_CHOICE = re.compile(r"Invalid (?:enum )?value '.*'", re.DOTALL)
 _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"Expected `str` of length <= (\d+)"), lambda match: f"at most {match[1]} characters"),

@@ -1,8 +1,8 @@
 """Whether an attempt may begin now, by the event's `deliver_at` and `expires_at`.
 
 Rules of this file
-- An attempt begins at `deliver_at` or later, by the clock of the worker that sends, and before `expires_at`. One that
-  has begun goes on.
+- An attempt begins at `deliver_at` or later, by the clock of the worker that sends, and before `expires_at`. An
+  attempt in progress is not interrupted.
 - A manual retry is sent at once: a person wants this delivery now. Its automatic retries keep to both times again.
 - The clock of a delay worker may be ahead of this worker's. A delivery that returns too early for that is due later
   by as much, so that it returns once more and not in a loop.
